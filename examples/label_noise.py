@@ -212,8 +212,8 @@ def tables(results: list[dict[str, Any]]) -> str:
 
 def plot(results: list[dict[str, Any]], path: Path) -> None:
     from gfkeras.evaluation.plots.style import save_figure
-    from gfkeras.experiments.cleaning.label_noise import OperatingPoint
     from gfkeras.experiments.cleaning.plots import operating_curves
+    from gfkeras.experiments.cleaning.sub_centers import OperatingPoint
 
     curves: dict[str, list[list[OperatingPoint]]] = {}
     for result in sorted(results, key=lambda r: (r["faces"], r["share"], r["seed"])):

@@ -16,6 +16,20 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+def wrong(argument: str, expected: str, received: object) -> ValueError:
+    """Returns the error of an argument that must `expected`, such as "be positive".
+
+    The option of the command can follow the argument: "out (--out)".
+    """
+    name, *option = argument.split(" ")
+    return ValueError(f"{' '.join([f'`{name}`', *option])} must {expected}. Received: {received}")
+
+
+def wrong_value(argument: str, expected: str, value: object) -> ValueError:
+    """Returns the error of `wrong` that shows the argument and its value."""
+    return wrong(argument, expected, f"{argument}={value!r}")
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Returns the known name that is most similar to `name`, or None if none is similar.
 

@@ -16,18 +16,13 @@ from gfkeras.data.augmentation import Augmentation
 from gfkeras.data.faces import check_labels
 from gfkeras.data.images import IMAGE_SIZE, check_images, decode_batch, read_image
 from gfkeras.data.records import RecordSet
-from gfkeras.errors import positive_int
+from gfkeras.errors import positive_int, wrong, wrong_value
 
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 class Sampler(Protocol):
-    """Chooses the images of each batch, as `IdentitySampler` does.
-
-    Attributes:
-        labels: (N,) int, the person in each image.
-        identities_per_batch, images_per_identity, batch_size: P, K and P·K.
-    """
+    """Chooses the images of each batch: P·K images of (N,) `labels`, as `IdentitySampler` does."""
 
     labels: np.ndarray
     images_per_identity: int
@@ -128,17 +123,13 @@ class FaceBatches(keras.utils.PyDataset):
         self._ordering = threading.Lock()
         self.skipped: dict[Path, str] = {}
         if self.labels.shape != (len(self.images),):
-            raise ValueError(
-                f"`labels` must have one entry per image. Received: labels of shape "
-                f"{self.labels.shape} and {len(self.images)} images"
-            )
+            received = f"labels of shape {self.labels.shape} and {len(self.images)} images"
+            raise wrong("labels", "have one entry per image", received)
         if sampler is not None:
             self._check_sampler(sampler)
         if len(self) == 0:
-            raise ValueError(
-                "`batch_size` must be at most the number of images. "
-                f"Received: batch_size={batch_size}, {len(self.images)} images"
-            )
+            received = f"batch_size={batch_size}, {len(self.images)} images"
+            raise wrong("batch_size", "be at most the number of images", received)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -259,11 +250,9 @@ class FaceBatches(keras.utils.PyDataset):
             images, read, reasons = self.images.decode(chosen)
         else:
             images, read, reasons = decode_batch(
-                [os.fspath(self.images[index]) for index in chosen],
-                (IMAGE_SIZE, IMAGE_SIZE),
-                read_image,
-                str,
-            )
+                [os.fspath(self.images[index]) for index in chosen], (IMAGE_SIZE, IMAGE_SIZE),
+                read_image, str,
+            )  # fmt: skip
         if read.all():
             return images, chosen
         self.skipped |= {Path(place): reason for place, reason in reasons.items()}
@@ -286,11 +275,7 @@ class FaceBatches(keras.utils.PyDataset):
 def _checked_shard(shard: tuple[int, int], batch_size: int) -> tuple[int, int]:
     index, count = shard
     if positive_int("shard[1]", count) and not 0 <= index < count:
-        raise ValueError(
-            f"`shard` must be (index, count) with 0 <= index < count. Received: shard={shard!r}"
-        )
+        raise wrong_value("shard", "be (index, count) with 0 <= index < count", shard)
     if batch_size % count:
-        raise ValueError(
-            f"`batch_size` must be a multiple of the {count} shards. Received: {batch_size}"
-        )
+        raise wrong("batch_size", f"be a multiple of the {count} shards", batch_size)
     return int(index), int(count)

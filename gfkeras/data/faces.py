@@ -13,7 +13,7 @@ import numpy as np
 
 from gfkeras.data.images import IMAGE_SIZE, FaceSize, check_images, face_size, read_image
 from gfkeras.data.photos import read_photo
-from gfkeras.errors import ImageError, nearest
+from gfkeras.errors import ImageError, nearest, wrong, wrong_value
 from gfkeras.processors import usable_processors
 
 
@@ -46,19 +46,15 @@ class Faces:
         self.images = check_images(self.images, self.size)
         labels = check_labels(self.labels)
         if len(labels) != len(self.images):
-            raise ValueError(
-                f"`labels` must have one entry per image. Received: {len(labels)} labels "
-                f"and {len(self.images)} images"
-            )
+            received = f"{len(labels)} labels and {len(self.images)} images"
+            raise wrong("labels", "have one entry per image", received)
         # Without names, the number of each label is its name.
         if not self.identities and len(labels):
             self.identities = [str(i) for i in range(int(labels.max()) + 1)]
         count = len(self.identities)
         if len(labels) and (labels.min() < 0 or labels.max() >= count):
-            raise ValueError(
-                f"`labels` must be in 0…{count - 1}, one for each of the {count} identities. "
-                f"Received: labels in {labels.min()}…{labels.max()}"
-            )
+            expected = f"be in 0…{count - 1}, one for each of the {count} identities"
+            raise wrong("labels", expected, f"labels in {labels.min()}…{labels.max()}")
         self.labels = labels.astype(np.int32)
 
     def __len__(self) -> int:
@@ -96,10 +92,8 @@ def check_labels(labels: Any) -> np.ndarray:
     """Returns labels as an array. Raises ValueError unless they are a vector of integers."""
     labels = np.asarray(labels)
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(
-            "`labels` must be a vector of integers. "
-            f"Received: labels of shape {labels.shape} and type {labels.dtype}"
-        )
+        received = f"labels of shape {labels.shape} and type {labels.dtype}"
+        raise wrong("labels", "be a vector of integers", received)
     return labels
 
 
@@ -110,14 +104,10 @@ def check_names(names: list[str], known: Collection[str], kind: str, place: Path
         guess = nearest(missing[0], known)
         hint = f" (did you mean {guess!r}?)" if guess else ""
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise ValueError(
-            f"`identities` must name {kind} of {str(place)!r}. Received: {missing[0]!r}{hint}{more}"
-        )
+        raise wrong("identities", f"name {kind} of {str(place)!r}", f"{missing[0]!r}{hint}{more}")
     if len(set(names)) < len(names):
         ((twice, _),) = Counter(names).most_common(1)
-        raise ValueError(
-            f"`identities` must name each of the {kind} once. Received: {twice!r} twice"
-        )
+        raise wrong("identities", f"name each of the {kind} once", f"{twice!r} twice")
 
 
 def check_trainable(identities: int, images: int) -> None:
@@ -132,10 +122,8 @@ def check_trainable(identities: int, images: int) -> None:
 def check_holdout(holdout: int, identities: int, place: str = "") -> None:
     """Raises ValueError if holding out that many identities leaves one side empty."""
     if not 0 < holdout < identities:
-        raise ValueError(
-            f"`holdout` must be at least 1 and fewer than the {identities} identities{place}. "
-            f"Received: holdout={holdout}"
-        )
+        expected = f"be at least 1 and fewer than the {identities} identities{place}"
+        raise wrong_value("holdout", expected, holdout)
 
 
 def decode_files(

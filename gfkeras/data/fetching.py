@@ -1,7 +1,5 @@
 """Public face data sets by name, as folders for `gfkeras prepare`."""
 
-from __future__ import annotations
-
 import dataclasses
 import tarfile
 from collections.abc import Callable
@@ -13,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from gfkeras.downloads import DownloadError, cache_folder, fetch_file
-from gfkeras.errors import by_name, require
+from gfkeras.errors import by_name, require, wrong_value
 from gfkeras.files import PathLike, parsed_json, replacing, write_json
 
 _NOTE = "fetched.json"
@@ -84,18 +82,18 @@ def _figshare(table: str) -> tuple[RemoteFile, ...]:
 
 DATA_SETS = {
     "lfw": DataSet(
-        title="Labeled Faces in the Wild, funneled: 13,233 photos of 5,749 people",
-        terms="research benchmark of the University of Massachusetts",
-        files=_figshare(_LFW),
-        faces="lfw_funneled",
-        unpack=_unpack_lfw,
+        "Labeled Faces in the Wild, funneled: 13,233 photos of 5,749 people",
+        "research benchmark of the University of Massachusetts",
+        _figshare(_LFW),
+        "lfw_funneled",
+        _unpack_lfw,
     ),
     "olivetti": DataSet(
-        title="Olivetti (AT&T) faces: 400 grey images of 40 people, 64×64",
-        terms="free for research; credit AT&T Laboratories Cambridge",
-        files=_figshare(_OLIVETTI),
-        faces="",
-        unpack=_unpack_olivetti,
+        "Olivetti (AT&T) faces: 400 grey images of 40 people, 64×64",
+        "free for research; credit AT&T Laboratories Cambridge",
+        _figshare(_OLIVETTI),
+        "",
+        _unpack_olivetti,
     ),
 }
 
@@ -107,28 +105,20 @@ def fetchable() -> dict[str, str]:
 
 
 def fetch(name: str, out: PathLike | None = None) -> Path:
-    """Downloads a public data set and unpacks it.
+    """Downloads a public data set, one of `fetchable()`, and unpacks it.
 
     Downloads are verified, can be resumed, and obey the environment variables that
     `gfkeras.downloads` describes. The result is complete or missing, never partial. A second call
     finds it and downloads nothing. Archives are deleted after they were unpacked.
 
-    Args:
-        name: one of `fetchable()`.
-        out: the folder to create. The default is `<cache>/datasets/<name>`, and for "yunet" the
-            cache folder.
-
-    Returns:
-        The folder with one folder per person. For "lfw", the pairs files of its protocols are next
-        to that folder. For "yunet", the file of the detector.
-
-    Raises:
-        ValueError: for an unknown name, or if `out` contains anything else.
-        DownloadError: if the download or unpacking fails.
+    Returns the folder with one folder per person, by default in `<cache>/datasets/<name>`. For
+    "lfw", the pairs files of its protocols are next to that folder. For "yunet", returns the file
+    of the detector. Raises ValueError for an unknown name, or if `out` contains anything else, and
+    DownloadError if the download or unpacking fails.
     """
     by_name("data set", name, fetchable())
     if name == _DETECTOR:
-        from gfkeras.data.alignment.yunet import YUNET_SHA256, YUNET_URL
+        from gfkeras.data.alignment.detector import YUNET_SHA256, YUNET_URL
 
         return fetch_file(YUNET_URL, YUNET_SHA256, folder=out)
     data_set = DATA_SETS[name]
@@ -142,10 +132,8 @@ def fetch(name: str, out: PathLike | None = None) -> Path:
     if _holds(target, note):
         return target / data_set.faces
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise ValueError(
-            "`out` must be a new or empty folder, because nothing is overwritten. "
-            f"Received: out={str(target)!r}"
-        )
+        expected = "be a new or empty folder, because nothing is overwritten"
+        raise wrong_value("out", expected, str(target))
     archives = cache_folder() / "archives" / name
     archives.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(archives / ".lock"):

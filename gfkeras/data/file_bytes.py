@@ -1,7 +1,5 @@
 """Random access to the bytes of a large file, safe for threads and processes."""
 
-from __future__ import annotations
-
 import os
 import threading
 from pathlib import Path

@@ -12,6 +12,7 @@ from gfkeras.data.faces import Faces, check_holdout, check_names, decode_files
 from gfkeras.data.images import IMAGE_SIZE, FaceSize
 from gfkeras.data.sources.listing import existing_folder
 from gfkeras.data.walk import left_out, people_in, photos_in, usual_last
+from gfkeras.errors import wrong
 from gfkeras.files import PathLike, file_below, replacing
 from gfkeras.safe_text import person_name
 from gfkeras.text_lists import lines, malformed, quoted, unexpected, unquoted
@@ -174,9 +175,7 @@ class FaceFolder:
         missing = [name for name, path in paths.items() if not path.is_file()]
         if missing:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-            raise ValueError(
-                f"`images` must name files below {str(self.root)!r}. Received: {missing[0]!r}{more}"
-            )
+            raise wrong("images", f"name files below {str(self.root)!r}", f"{missing[0]!r}{more}")
         people: dict[str, list[Path]] = {}
         for name, person in images.items():
             people.setdefault(person_name(person), []).append(paths[name])

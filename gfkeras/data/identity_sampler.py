@@ -1,13 +1,11 @@
 """Batches with several images of each of several people, for losses that compare images."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
 
 from gfkeras.data.faces import check_labels
-from gfkeras.errors import positive_int
+from gfkeras.errors import positive_int, wrong_value
 
 
 class IdentitySampler:
@@ -81,10 +79,8 @@ class IdentitySampler:
         self._first = np.concatenate([[0], changes]) if len(labels) else np.zeros(0, np.int64)
         self._sizes = np.diff(self._first, append=len(labels))
         if self.identities_per_batch > self.num_identities:
-            raise ValueError(
-                "`identities_per_batch` must be at most the number of identities in `labels`, "
-                f"{self.num_identities}. Received: identities_per_batch={identities_per_batch}"
-            )
+            expected = f"be at most the number of identities in `labels`, {self.num_identities}"
+            raise wrong_value("identities_per_batch", expected, identities_per_batch)
         if batches_per_epoch is None:
             self._steps = max(1, len(labels) // self.batch_size)
         else:

@@ -1,7 +1,5 @@
 """Reading and checking of aligned faces."""
 
-from __future__ import annotations
-
 import io
 import os
 import warnings
@@ -20,7 +18,7 @@ from gfkeras.data.photos import (
     shown,
 )
 from gfkeras.errors import ImageError as ImageError
-from gfkeras.errors import positive_int
+from gfkeras.errors import positive_int, wrong_value
 
 # Height and width of an aligned face, or one number for both.
 FaceSize = int | tuple[int, int] | Sequence[int]
@@ -37,9 +35,7 @@ def face_size(size: FaceSize) -> tuple[int, int]:
     if isinstance(size, str) or not isinstance(size, Sequence):
         size = (size, size)
     if len(size) != 2:
-        raise ValueError(
-            f"`size` must be one integer, or a height and a width. Received: size={size!r}"
-        )
+        raise wrong_value("size", "be one integer, or a height and a width", size)
     return positive_int("size", size[0]), positive_int("size", size[1])
 
 

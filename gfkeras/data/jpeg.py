@@ -1,7 +1,5 @@
 """JPEG encoding, and decoding of plain or already checked files."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

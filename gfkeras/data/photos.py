@@ -1,7 +1,5 @@
 """Reading of photos: files, bytes, PIL images and arrays."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os
@@ -71,14 +69,9 @@ def read_photo(photo: Photo, name: str = "photo") -> np.ndarray:
 def list_photos(photos: Any, name: str = "photos") -> list[Any]:
     """Returns one or several photos as a list of items for `read_photo`. It decodes nothing.
 
-    Args:
-        photos: a photo, or an iterable of photos, such as a list, a generator or an array
-            (N, H, W, 3).
-        name: name of the argument, for messages.
-
-    Raises:
-        ValueError: with the name of the argument, for other objects, for an empty iterable, and for
-            a single path that is not a file.
+    Several photos are an iterable, such as a list, a generator or an array (N, H, W, 3). `name` is
+    that of the argument. Raises ValueError for other objects, for an empty iterable, and for a
+    single path that is not a file.
     """
     photos = plain_path(photos)
     if isinstance(photos, str | os.PathLike) and not _is(Path.is_file, photos):
@@ -133,14 +126,8 @@ def plain_path(value: Any) -> Any:
 def check_values(array: np.ndarray, name: str, expected: str) -> np.ndarray:
     """Returns pixels as uint8 (from integers) or float32 (from floats), or raises an error.
 
-    Args:
-        array: pixels of any shape.
-        name: name of the argument.
-        expected: the beginning of the message.
-
-    Raises:
-        ValueError: for another type, NaN, values outside 0…255, and floats scaled to 0…1 or −1…1:
-            the models need plain pixels.
+    The models need plain pixels, so another type, NaN, values outside 0…255, and floats scaled to
+    0…1 or −1…1 raise ValueError. `expected` is the beginning of the message.
     """
     if array.dtype == np.uint8:
         return array
@@ -226,8 +213,7 @@ def _check_shape(shape: tuple[int, ...], name: str) -> None:
 def photo_size(content: bytes, name: str) -> tuple[int, int]:
     """Returns (width, height) of an image file without decoding its pixels.
 
-    Raises:
-        ImageError: if the content is not an image that `read_photo` reads.
+    Raises ImageError if the content is not an image that `read_photo` reads.
     """
     with _decoding(name), _opened(content, name) as image:
         return image.size

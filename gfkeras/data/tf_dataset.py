@@ -8,7 +8,7 @@ import numpy as np
 
 from gfkeras.data.augmentation import Augmentation
 from gfkeras.data.batches import FaceBatches
-from gfkeras.errors import positive_int
+from gfkeras.errors import positive_int, wrong, wrong_value
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -54,10 +54,8 @@ def tf_dataset(
 
     steps = positive_int("epochs", epochs) * len(batches)
     if isinstance(first_step, bool) or not 0 <= first_step <= steps:
-        raise ValueError(
-            f"`first_step` must be from 0 to {steps}, the steps of all epochs. "
-            f"Received: first_step={first_step!r}"
-        )
+        expected = f"be from 0 to {steps}, the steps of all epochs"
+        raise wrong_value("first_step", expected, first_step)
     replica_batch = None
     if input_context is not None:
         batches, replica_batch = _for_worker(batches, input_context)
@@ -97,10 +95,8 @@ def tf_dataset(
 def _for_worker(batches: FaceBatches, context: Any) -> tuple[FaceBatches, int]:
     """Returns the worker's part of the batches, and the batch size of each of its replicas."""
     if batches.shard != (0, 1):
-        raise ValueError(
-            "`batches` must be whole, because `input_context` says which part to read. "
-            f"Received: batches with shard={batches.shard}"
-        )
+        expected = "be whole, because `input_context` says which part to read"
+        raise wrong("batches", expected, f"batches with shard={batches.shard}")
     replicas = context.num_replicas_in_sync
     if batches.batch_size % replicas or (
         len(batches.labels) % batches.batch_size and not (batches.drop_remainder or batches.sampler)

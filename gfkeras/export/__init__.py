@@ -9,21 +9,7 @@ from gfkeras.export.preparation.flattening import FoldedHead, fold
 from gfkeras.export.quantization import MAX_FACES, MIN_FACES, Int8Settings, QatSettings
 
 __all__ = [
-    "FORMATS",
-    "MAX_FACES",
-    "MIN_FACES",
-    "PRECISIONS",
-    "TOLERANCES",
-    "About",
-    "FoldedHead",
-    "GroupFlip",
-    "Int8Settings",
-    "ParityResult",
-    "QatSettings",
-    "check_precision",
-    "export_form",
-    "export_model",
-    "fold",
-    "prepare",
-    "verify",
-]
+    "FORMATS", "MAX_FACES", "MIN_FACES", "PRECISIONS", "TOLERANCES", "About", "FoldedHead",
+    "GroupFlip", "Int8Settings", "ParityResult", "QatSettings", "check_precision", "export_form",
+    "export_model", "fold", "prepare", "verify",
+]  # fmt: skip

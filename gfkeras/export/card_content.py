@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from gfkeras.cards import CARD_FORMAT, FLOAT_PRECISIONS
+from gfkeras.errors import wrong
 from gfkeras.evaluation import Thresholds
 from gfkeras.layers import InputNormalization
 from gfkeras.version import __version__
@@ -23,15 +24,9 @@ def describe(
 ) -> dict[str, Any]:
     """Returns the card to embed in an artefact.
 
-    The card next to the artefact also contains `gfkeras.cards.file_facts`.
-
-    Args:
-        form: the result of `export_form` for `model`.
-        model: the model that is exported.
-        settings: format, precision, mode and batch_size.
-        ends: dtypes of the artefact's inputs and of its outputs.
-        fingerprint: the model's fingerprint in the exported mode.
-        about: the result of `About.to_json`.
+    The card next to the artefact also contains `gfkeras.cards.file_facts`. `form` is the result of
+    `export_form` for `model`, `settings` are format, precision, mode and batch_size, and `ends` are
+    the dtypes of inputs and outputs.
     """
     signature = form.serve.input_signature[0]
     outputs = form.serve.get_concrete_function().structured_outputs
@@ -107,10 +102,8 @@ class About:
     def to_json(self, fingerprint: str, precision: str) -> dict[str, Any]:
         """Returns the known facts as keys of the card.
 
-        `fingerprint` identifies the model in the exported mode.
-
-        Raises:
-            ValueError: if the thresholds belong to another model or mode.
+        `fingerprint` identifies the model in the exported mode. Raises ValueError if the thresholds
+        belong to another model or mode.
         """
         card: dict[str, Any] = {}
         if self.thresholds is not None:
@@ -124,11 +117,9 @@ class About:
 
 def _of(thresholds: Thresholds, fingerprint: str, precision: str) -> Thresholds:
     if thresholds.model and thresholds.model != fingerprint:
-        raise ValueError(
-            "`thresholds` must be measured on the exported model and mode, fingerprint "
-            f"{fingerprint[:12]}…. Received: {thresholds.origin} with fingerprint "
-            f"{thresholds.model[:12]}…"
-        )
+        expected = f"be measured on the exported model and mode, fingerprint {fingerprint[:12]}…"
+        received = f"{thresholds.origin} with fingerprint {thresholds.model[:12]}…"
+        raise wrong("thresholds", expected, received)
     origin = thresholds.origin
     # Integers change the embeddings a little, so the card says where the thresholds come from.
     if precision not in FLOAT_PRECISIONS:

@@ -1,20 +1,19 @@
 """Export of a Keras model to an artefact with its card."""
 
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from gfkeras.cards import card_path, embed_card, file_facts, write_card
-from gfkeras.errors import one_of, require
+from gfkeras.errors import one_of, require, wrong, wrong_value
 from gfkeras.export.card_content import About, describe
 from gfkeras.export.graph import export_form, exported_model, form_of
 from gfkeras.export.preparation import DENSE_STEPS, STEPS
 from gfkeras.export.quantization import Calibration, Int8Settings, int8_onnx, int8_tflite
 from gfkeras.export.writers import quiet, write_onnx, write_tflite
-from gfkeras.files import replacing
+from gfkeras.files import PathLike, replacing
 from gfkeras.models import GroupFace
 from gfkeras.models.properties import model_fingerprint
 
@@ -29,7 +28,7 @@ MAX_FILE_BYTES = 2**31 - 2**24
 
 def export_model(
     model: keras.Model,
-    path: str | os.PathLike[str],
+    path: PathLike,
     format: str = "tflite",  # noqa: A002
     precision: str = "fp32",
     mode: str | None = None,
@@ -154,20 +153,14 @@ def _check_size(form: Any, format: str) -> None:  # noqa: A002
 def _check_path(path: Path, format: str) -> None:  # noqa: A002
     if format == "savedmodel":
         if path.suffix.lower() in (".tflite", ".onnx"):
-            raise ValueError(
-                f"`path` must be a folder for format='savedmodel'. Received: path={str(path)!r}"
-            )
+            raise wrong_value("path", "be a folder for format='savedmodel'", str(path))
         # The whole folder is replaced. Requiring an earlier SavedModel protects other files in it.
         replaceable = path.is_dir() and (
             (path / "saved_model.pb").is_file() or not any(path.iterdir())
         )
         if path.exists() and not replaceable:
-            raise ValueError(
-                "`path` must be new, empty or an earlier SavedModel. "
-                f"Received: path={str(path)!r}, which holds something else"
-            )
+            received = f"path={str(path)!r}, which holds something else"
+            raise wrong("path", "be new, empty or an earlier SavedModel", received)
     elif path.suffix.lower() != f".{format}" or path.is_dir():
-        raise ValueError(
-            f"`path` must be a file name ending in .{format} for format={format!r}. "
-            f"Received: path={str(path)!r}"
-        )
+        expected = f"be a file name ending in .{format} for format={format!r}"
+        raise wrong_value("path", expected, str(path))

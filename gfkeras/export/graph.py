@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from gfkeras.errors import one_of, positive_int, require
+from gfkeras.errors import one_of, positive_int, require, wrong
 from gfkeras.export.preparation import STEPS, NotRewritable, prepare
 from gfkeras.export.preparation.preparing import Step, float32_model
 from gfkeras.layers.group_ensemble import MODES
@@ -48,10 +48,8 @@ def export_form(
         positive_int("batch_size", batch_size)
     shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:] or shape[3] != 3:
-        raise ValueError(
-            "`model` must take images of shape (B, H, W, 3). "
-            f"Received: {type(model).__name__} with input shape {shape}"
-        )
+        received = f"{type(model).__name__} with input shape {shape}"
+        raise wrong("model", "take images of shape (B, H, W, 3)", received)
     if isinstance(model, GroupFace):
         mode = model.mode if mode is None else one_of("mode", mode, MODES)
     elif mode is not None:

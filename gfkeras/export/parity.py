@@ -17,12 +17,8 @@ MAX_NEAR_TIES = 0.01
 class GroupFlip:
     """One image whose chosen group differs between reference and candidate.
 
-    Attributes:
-        image: index of the image.
-        reference, candidate: index of the group that each of the two chose.
-        gap: difference of the reference's logits for the two groups, as a fraction of the range of
-            the image's logits.
-        near_tie: whether the gap is within numerical noise.
+    `gap` is the difference of the reference's logits for the two groups, as a fraction of the range
+    of the image's logits. A `near_tie` is a gap within numerical noise.
     """
 
     image: int
@@ -34,14 +30,11 @@ class GroupFlip:
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """Tolerance of one precision.
+    """Tolerance of one precision: the attribute of `ParityResult`, and its largest or least value.
 
-    Attributes:
-        figure: attribute of `ParityResult` to which the limit applies.
-        limit: largest allowed error, or smallest allowed cosine.
-        near_tie: if two group logits differ by at most this fraction of the image's range, the
-            groups count as equally likely. With 0, every different choice counts in full.
-        group_agreement: share of the images that must choose the model's group.
+    If two group logits differ by at most `near_tie`, a fraction of the image's range, the groups
+    count as equally likely. With 0, every different choice counts in full. `group_agreement` is the
+    share of the images that must choose the model's group.
     """
 
     figure: str

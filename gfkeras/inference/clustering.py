@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from gfkeras.errors import one_of, positive_int, require
+from gfkeras.errors import one_of, positive_int, require, wrong
 from gfkeras.evaluation.similarity import unit
 from gfkeras.evaluation.thresholds import check_threshold
 
@@ -19,32 +19,20 @@ _BLOCK = 2048
 def cluster_faces(
     embedding: Rows, threshold: float = 0.5, method: str = "dbscan", min_faces: int = 2
 ) -> Labels:
-    """Groups faces by person.
+    """Groups faces, (N, D), by person. Returns (N,) int64, the cluster of each face.
 
-    Args:
-        embedding: (N, D), normalised or not.
-        threshold: smallest cosine between two neighbours, for "dbscan" (its eps is 1 − threshold).
-            Neighbours of neighbours are in the same cluster. A threshold that is too low therefore
-            joins thousands of people in one cluster, and this happens sooner with more faces. 0.5
-            is best on LFW.
-        method: "dbscan", or "hdbscan", which finds a distance for each cluster (extra `sklearn`).
-        min_faces: number of neighbours that make a cluster, including the face itself.
-
-    Returns:
-        (N,) int64, the cluster of each face. The largest cluster is 0. Faces without a cluster
-        have −1.
-
-    Raises:
-        ValueError: if an argument is out of range or an embedding is not finite.
+    The largest cluster is 0. Faces without a cluster have −1. For "dbscan", `threshold` is the
+    smallest cosine between two neighbours (its eps is 1 − threshold), and neighbours of neighbours
+    are in the same cluster. A threshold that is too low therefore joins thousands of people in one
+    cluster, and this happens sooner with more faces. 0.5 is best on LFW. "hdbscan" finds a distance
+    for each cluster (extra `sklearn`). `min_faces` neighbours, including the face itself, make a
+    cluster. Raises ValueError if an argument is out of range or not finite.
     """
     one_of("method", method, METHODS)
     check_threshold(threshold)
     positive_int("min_faces", min_faces)
     if embedding.ndim != 2 or not np.isfinite(embedding).all():
-        raise ValueError(
-            "`embedding` must have finite numbers of shape (N, D). "
-            f"Received: shape {embedding.shape}"
-        )
+        raise wrong("embedding", "have finite numbers of shape (N, D)", f"shape {embedding.shape}")
     rows = unit(embedding)
     if method == "dbscan":
         return _by_size(_dbscan(rows, threshold, min_faces))

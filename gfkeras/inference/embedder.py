@@ -18,10 +18,16 @@ from gfkeras.data.images import check_images, face_size, read_image
 from gfkeras.data.photos import Photo, list_photos
 from gfkeras.errors import positive_int
 from gfkeras.files import sha256, tree_sha256
-from gfkeras.inference.embeddings import Embeddings, FileEmbeddings
+from gfkeras.inference.embeddings import (
+    Embeddings,
+    FileEmbeddings,
+    PhotoFaces,
+    aligner_for,
+    embed_photos,
+    names_of,
+)
 from gfkeras.inference.foreign_artefacts import InputRange, InputScaling, ModelFile
 from gfkeras.inference.open_model import open_model
-from gfkeras.inference.photos import PhotoFaces, aligner_for, embed_photos, names_of
 from gfkeras.inference.pipeline import Loaded, Result, Runtimes
 from gfkeras.inference.runtimes import Runtime
 from gfkeras.processors import usable_processors
@@ -161,9 +167,7 @@ class Embedder:
         """Embeds aligned faces, (N, 112, 112, 3) RGB, uint8 or float32, 0…255, N ≥ 1.
 
         It also takes aligned faces as paths, bytes, PIL images, or a list of these and of arrays.
-
-        Raises:
-            ValueError: if the images have another shape, type or range, or if there is no image.
+        Raises ValueError if the images have another shape, type or range, or if there is no image.
         """
         images = self._batch(images)
         if len(images) <= self.batch_size:

@@ -4,8 +4,6 @@ Without a card, a .tflite or .onnx file or a SavedModel does not state which ran
 expects. In the wrong range it still returns embeddings, but they are of little use.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from gfkeras.data.images import face_size
+from gfkeras.errors import wrong_value
 from gfkeras.inference.runtimes import LiteRTRuntime, OnnxRuntime, Runtime
 
 # Passes pixels unchanged to any artefact. Only time and memory are measured with it.
@@ -29,13 +28,9 @@ _LIKELY = 0.7
 
 @dataclass(frozen=True)
 class ModelFile(os.PathLike[str]):
-    """A model's path and the options for opening it.
+    """A file, folder or preset, and the options of `Embedder` for opening it.
 
     `Embedder` and all tasks accept it instead of a path.
-
-    Attributes:
-        path: a file or folder, or the name of a preset.
-        input_range, trust: see `Embedder`.
     """
 
     path: str
@@ -70,10 +65,8 @@ def scaled(
 ) -> Runtime:
     """Returns a runtime that takes 0…255 and gives the artefact the range that it expects.
 
-    Raises:
-        ValueError: if the artefact has no card and no range is given (the message reports a probe
-            of common ranges), if the range is invalid, or if a range is given for an artefact with
-            a card.
+    Raises ValueError if the artefact has no card and no range is given (the message reports a probe
+    of common ranges), or if it has a card and a range is given.
     """
     if input_range == ANY_RANGE:
         return runtime
@@ -101,10 +94,8 @@ def check_range(input_range: Any) -> tuple[float, float]:
     except (TypeError, ValueError):
         low = high = np.nan
     if not np.isfinite([low, high]).all() or not low < high or isinstance(input_range, str):
-        raise ValueError(
-            "`input_range` must be two finite numbers, the lower one first, such as (-1, 1). "
-            f"Received: input_range={input_range!r}"
-        )
+        expected = "be two finite numbers, the lower one first, such as (-1, 1)"
+        raise wrong_value("input_range", expected, input_range)
     return low, high
 
 

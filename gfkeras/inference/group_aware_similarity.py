@@ -41,29 +41,27 @@ def group_aware_similarity(
         ValueError: if the shapes do not match, gamma is not positive or the distance is unknown.
     """
     ops, rows_of = _operations(embedding_a, embedding_b, group_a, group_b)
-    pairs = (
-        ("embedding_a", "embedding_b", rows_of(embedding_a), rows_of(embedding_b)),
-        ("group_a", "group_b", rows_of(group_a), rows_of(group_b)),
-    )
-    rows = pairs[0][2].shape[0]
-    for name_a, name_b, a, b in pairs:
-        if len(a.shape) != 2 or tuple(a.shape) != tuple(b.shape) or a.shape[0] != rows:
+    a, b = rows_of(embedding_a), rows_of(embedding_b)
+    first, second = rows_of(group_a), rows_of(group_b)
+    for name, left, right in (("embedding", a, b), ("group", first, second)):
+        shapes = tuple(left.shape), tuple(right.shape)
+        if len(shapes[0]) != 2 or shapes[0] != shapes[1] or left.shape[0] != a.shape[0]:
             raise ValueError(
-                f"`{name_a}` and `{name_b}` must both have shape (B, width), with one B for all "
-                f"four arguments. Received: shapes {tuple(a.shape)} and {tuple(b.shape)}, B={rows}"
+                f"`{name}_a` and `{name}_b` must both have shape (B, width), with one B for all "
+                f"four arguments. Received: shapes {shapes[0]} and {shapes[1]}, B={a.shape[0]}"
             )
     if not gamma > 0:
         raise ValueError(f"`gamma` must be positive. Received: gamma={gamma!r}")
     if not callable(distance):
         one_of("distance", distance, DISTANCES)
-    cosine = ops.sum(_unit(ops, pairs[0][2]) * _unit(ops, pairs[0][3]), axis=-1)
-    a, b = _unit(ops, pairs[1][2]), _unit(ops, pairs[1][3])
+    cosine = ops.sum(_unit(ops, a) * _unit(ops, b), axis=-1)
+    first, second = _unit(ops, first), _unit(ops, second)
     if callable(distance):
-        apart = distance(a, b)
+        apart = distance(first, second)
     elif distance == "cosine":
-        apart = 1.0 - ops.sum(a * b, axis=-1)
+        apart = 1.0 - ops.sum(first * second, axis=-1)
     else:
-        apart = ops.sum(ops.square(a - b), axis=-1)
+        apart = ops.sum(ops.square(first - second), axis=-1)
         apart = ops.sqrt(apart) if distance == "l2" else apart
     # Rounding can make a distance of zero negative, and the power of a negative number is NaN.
     return cosine - beta * ops.power(ops.maximum(apart, 0.0), gamma)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gfkeras.backend import load_keras
 from gfkeras.cards import card_path, embedded_card, read_card
+from gfkeras.errors import wrong
 from gfkeras.files import CONFIG_FILE, KERAS_FILES
 from gfkeras.inference.foreign_artefacts import ANY_RANGE, InputRange, scaled, try_runtime
 from gfkeras.inference.runtimes import LiteRTRuntime, OnnxRuntime, Runtime
@@ -57,16 +58,12 @@ def open_model(
 
         return _open_object(load(path)), None
     if path.is_file():
-        raise ValueError(
-            f"`model_or_path` must be {ACCEPTED}. Received: {str(path)!r}, a file with the "
-            f"suffix {suffix!r}"
-        )
+        received = f"{str(path)!r}, a file with the suffix {suffix!r}"
+        raise wrong("model_or_path", f"be {ACCEPTED}", received)
     # Names of presets can have a dot (architecture.tag), but no slash.
     if path.name == str(source) and suffix not in (".tflite", ".onnx"):
         return _open_preset(path.name, num_threads)
-    raise ValueError(
-        f"`model_or_path` must be {ACCEPTED}. Received: {str(path)!r}, which does not exist"
-    )
+    raise wrong("model_or_path", f"be {ACCEPTED}", f"{str(path)!r}, which does not exist")
 
 
 def _open_object(source: Any) -> Runtime:
@@ -91,10 +88,8 @@ def _open_folder(path: Path, source: Any) -> tuple[Runtime, dict[str, Any] | Non
         from gfkeras.saving import load_model
 
         return KerasModelRuntime(load_model(path)), None
-    raise ValueError(
-        f"`model_or_path` must be {ACCEPTED}. Received: {str(source)!r}, a folder with neither "
-        f"{CONFIG_FILE} nor saved_model.pb"
-    )
+    received = f"{str(source)!r}, a folder with neither {CONFIG_FILE} nor saved_model.pb"
+    raise wrong("model_or_path", f"be {ACCEPTED}", received)
 
 
 def _open_saved_model(

@@ -16,14 +16,7 @@ _HEIGHT, _GAP, _WIDEST = 420, 16, 1600
 
 @dataclass(frozen=True, eq=False)
 class Mark:
-    """A face to mark in a photo.
-
-    Attributes:
-        box: x, y, width and height in pixels of the photo.
-        landmarks: (5, 2) points in pixels of the photo.
-        label: a short text above the box, or "".
-        color: RGB colour of the mark, 0…255.
-    """
+    """A face to mark in a photo, by box and (5, 2) points in pixels, with a short text or ""."""
 
     box: np.ndarray
     landmarks: np.ndarray
@@ -48,12 +41,7 @@ def comparison_picture(
 ) -> Image.Image:
     """Draws two photos side by side, with a verdict and lines of explanation below.
 
-    Args:
-        photos: two photos, (H, W, 3) uint8 RGB.
-        marks: the mark of each photo's face. None for an aligned face.
-        title: the verdict.
-        lines: lines of explanation.
-        color: RGB colour of the verdict, 0…255.
+    Photos are (H, W, 3) uint8 RGB. The mark of an aligned face is None. `title` is the verdict.
     """
     pictures = [
         _marked(photo, [] if mark is None else [mark], _HEIGHT / photo.shape[0])

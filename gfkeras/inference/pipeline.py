@@ -20,12 +20,8 @@ Result = TypeVar("Result")
 class Loaded:
     """The images of one batch that could be loaded, and the reasons why others could not.
 
-    `load` returns one or more images, (F, H, W, 3) uint8, for a position.
-
-    Attributes:
-        index: position of each image.
-        images: (M, H, W, 3) uint8, or None if no image could be loaded.
-        failed: (position, reason) of the images that could not be loaded.
+    `load` returns one or more images, (F, H, W, 3) uint8, for a position. `index` has the position
+    of each image, and `images` is None if no image could be loaded.
     """
 
     def __init__(self, positions: range, load: Callable[[int], np.ndarray]):

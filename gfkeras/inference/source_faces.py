@@ -9,8 +9,7 @@ from gfkeras.data.images import read_image
 from gfkeras.data.sources import Item, Source
 from gfkeras.errors import ImageError
 from gfkeras.inference.embedder import Embedder
-from gfkeras.inference.embeddings import FileEmbeddings
-from gfkeras.inference.photos import aligner_for
+from gfkeras.inference.embeddings import FileEmbeddings, aligner_for
 
 
 class SourceFaces:

@@ -1,7 +1,5 @@
 """Face alignment for tasks whose images are photos or aligned faces."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

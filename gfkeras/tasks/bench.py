@@ -1,7 +1,5 @@
 """Latency, throughput and memory of a model or an artefact."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

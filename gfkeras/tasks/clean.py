@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gfkeras.backend import load_keras
+from gfkeras.errors import wrong
 from gfkeras.files import PathLike
 from gfkeras.tasks.reporting import Progress
 from gfkeras.tasks.train import training_faces
@@ -78,13 +79,11 @@ def clean(
     faces = training_faces(data, identities, images, min_images)
     load_keras()
     from gfkeras.experiments import cleaning
-    from gfkeras.experiments.cleaning.manifest import LIST_FILE
+    from gfkeras.experiments.cleaning.result import LIST_FILE
 
     if images is not None and Path(images).resolve() == (Path(out) / LIST_FILE).resolve():
-        raise ValueError(
-            f"`out` (--out) must not be the folder of `images` (--images): its {LIST_FILE} would "
-            f"be overwritten. Received: images={str(images)!r}"
-        )
+        expected = f"not be the folder of `images` (--images): its {LIST_FILE} would be overwritten"
+        raise wrong("out (--out)", expected, f"images={str(images)!r}")
     return cleaning.clean(
         recipe, faces, out, angle=angle, sub_centers=sub_centers, retrain=retrain, resume=resume,
         verbose=verbose, progress=progress,

@@ -1,7 +1,5 @@
 """Clustering of photos by the people in them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +9,11 @@ import numpy as np
 
 from gfkeras.data.alignment import FaceAligner
 from gfkeras.data.statistics import contact_sheet
-from gfkeras.errors import one_of
+from gfkeras.errors import one_of, wrong
 from gfkeras.files import PathLike, csv_file, replacing
 from gfkeras.inference import Embedder
 from gfkeras.inference.clustering import METHODS, cluster_faces
-from gfkeras.inference.photos import PhotoFaces, from_aligned
+from gfkeras.inference.embeddings import PhotoFaces, from_aligned
 from gfkeras.tasks.alignment import face_reader, make_alignment
 from gfkeras.tasks.decision import check_decision, make_decision
 from gfkeras.tasks.embed import embed_faces
@@ -170,10 +168,8 @@ def _neighbours(
         at = "" if decision.far is None else f", FAR {decision.far:g}"
         return decision.threshold, decision.origin + at
     if asked:
-        raise ValueError(
-            "`thresholds` must be for the cosine, which clusters the faces. "
-            "Received: thresholds for the group-aware similarity"
-        )
+        received = "thresholds for the group-aware similarity"
+        raise wrong("thresholds", "be for the cosine, which clusters the faces", received)
     return THRESHOLD, "default, because the model has no cosine thresholds"
 
 
@@ -209,22 +205,16 @@ def _write_sheets(out: Path, labels: np.ndarray, read: Callable[[int], np.ndarra
     count = int(labels.max()) + 1
     for page, start in enumerate(range(0, count, _ROWS), start=1):
         end = min(start + _ROWS, count)
-        rows = [
-            _sheet_row(number, np.flatnonzero(labels == number), read)
-            for number in range(start, end)
-        ]
+        rows = []
+        for number in range(start, end):
+            members = np.flatnonzero(labels == number)
+            # Evenly spread over the cluster: the first faces can all come from the same photo.
+            spread = np.linspace(0, len(members) - 1, min(_COLUMNS, len(members))).astype(int)
+            images = [read(face) for face in members[spread]]
+            rows.append((f"Cluster {number}", len(members), images))
         title = f"Clusters {start} to {end - 1} of {count:,}, largest first"
         path = out / f"sheet_{page:03d}.jpg"
         with replacing(path) as temporary:
             contact_sheet(rows, title, _COLUMNS).save(temporary, quality=88)
         written.append(path)
     return written
-
-
-def _sheet_row(
-    number: int, members: np.ndarray, read: Callable[[int], np.ndarray]
-) -> tuple[str, int, list[np.ndarray]]:
-    """Returns the title of a cluster, its number of faces, and some of their images."""
-    # Evenly spread over the cluster: the first faces can all come from the same photo.
-    spread = np.linspace(0, len(members) - 1, min(_COLUMNS, len(members)))
-    return f"Cluster {number}", len(members), [read(n) for n in members[spread.astype(int)]]

@@ -1,7 +1,5 @@
 """Comparison of the faces in two photos."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Data sets: downloading, statistics, extraction and checks."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from collections.abc import Callable

@@ -1,10 +1,9 @@
 """Decisions by threshold: same person or not, and the origin of the threshold."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 
+from gfkeras.errors import wrong
 from gfkeras.evaluation import COSINE, Similarity, Thresholds
 from gfkeras.evaluation.thresholds import beside, check_far, check_threshold
 from gfkeras.files import PathLike
@@ -102,15 +101,11 @@ def make_decision(
     source, known, fingerprint = found
     # Thresholds for another model or similarity would give wrong decisions.
     if known.model and known.model != fingerprint:
-        raise ValueError(
-            f"`thresholds` must be for this model, {fingerprint[:12]}…. "
-            f"Received: {source} for the model {known.model[:12]}…"
-        )
+        received = f"{source} for the model {known.model[:12]}…"
+        raise wrong("thresholds", f"be for this model, {fingerprint[:12]}…", received)
     if similarity is not None and similarity != known.similarity:
-        raise ValueError(
-            f"`thresholds` must be for the similarity in use, {similarity}. "
-            f"Received: {source} for {known.similarity}"
-        )
+        received = f"{source} for {known.similarity}"
+        raise wrong("thresholds", f"be for the similarity in use, {similarity}", received)
     # A cluster needs the strictest threshold, because one false match joins two people.
     if far is None:
         far = known.offered(force)[0] if strictest else known.usual_far(force)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import multiprocessing
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +21,7 @@ from gfkeras.data.synthetic import write_synthetic_folder
 from gfkeras.data.walk import left_out_note
 from gfkeras.evaluation import PairList, all_pairs, evaluate_pairs, sample_pairs
 from gfkeras.evaluation.embedded import Embed
-from gfkeras.files import size_bytes, write_json
+from gfkeras.files import PathLike, size_bytes, write_json
 from gfkeras.inference import Embedder, Embeddings, FileEmbeddings
 from gfkeras.processors import usable_processors
 from gfkeras.tasks.reporting import Progress
@@ -77,8 +76,8 @@ class Demo:
 
 
 def demo(
-    out: str | os.PathLike[str] = "runs/demo",
-    data: str | os.PathLike[str] | None = None,
+    out: PathLike = "runs/demo",
+    data: PathLike | None = None,
     *,
     holdout: int | None = None,
     recipe: str = "demo",
@@ -272,18 +271,11 @@ def _run(
         results["seconds"] = clock.total
         results["stages"] = clock.seconds
         write_demo_report(
-            out / "report.html",
-            command=command,
-            results={"Trained": trained, "Untrained": untrained},
-            training=result,
-            recipe=recipe,
-            source=source,
-            faces=faces,
-            groups=embedded.group,
-            exports=exports,
-            seconds=results["seconds"],
+            out / "report.html", command=command, training=result, recipe=recipe, source=source,
+            results={"Trained": trained, "Untrained": untrained}, faces=faces,
+            groups=embedded.group, exports=exports, seconds=results["seconds"],
             stages=clock.seconds,
-        )
+        )  # fmt: skip
     return results
 
 

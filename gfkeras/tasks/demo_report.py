@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime
 import importlib.metadata
@@ -37,18 +38,9 @@ def write_demo_report(
 ) -> None:
     """Writes `report.html`.
 
-    Args:
-        path: the file to write.
-        command: the command line of the demo.
-        results: name → result, the trained network first, the untrained one last.
-        training: summary of the run.
-        recipe: recipe of the run.
-        source: the origin of the faces as text.
-        faces: the faces of the held-out people.
-        groups: (N,) the group of each of these faces, or None.
-        exports: one mapping for each artefact, as in report.json.
-        seconds: seconds of the whole demo.
-        stages: seconds of each stage.
+    `results` begins with the trained network and ends with the untrained one. `faces` are those of
+    the held-out people, and `groups`, (N,), are their groups. `exports` and `stages` are as in
+    report.json.
     """
     trained = next(iter(results.values()))
     model = recipe.model
@@ -140,16 +132,8 @@ def _pairs(faces: Faces, result: PairsResult, rows: Sequence[int]) -> list[FaceP
 
 
 def _row(export: Mapping[str, Any]) -> ExportRow:
-    return ExportRow(
-        name=export["name"],
-        size_bytes=export["size_bytes"],
-        max_abs_error=export["max_abs_error"],
-        min_cosine=export["min_cosine"],
-        passed=export["passed"],
-        tolerance=export["tolerance"],
-        images=export["images"],
-        file=Path(export["path"]).name,
-    )
+    names = ("name", "size_bytes", "max_abs_error", "min_cosine", "passed", "tolerance", "images")
+    return ExportRow(**{name: export[name] for name in names}, file=Path(export["path"]).name)
 
 
 def _versions() -> dict[str, str]:
@@ -162,9 +146,7 @@ def _versions() -> dict[str, str]:
         "ai-edge-litert",
         "onnxruntime",
     ):
-        try:
+        # Backends and runtimes are optional.
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            # Backends and runtimes are optional.
-            continue
     return versions

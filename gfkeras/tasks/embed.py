@@ -1,7 +1,5 @@
 """Embeddings of the faces in photos."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Enrolment of people in a gallery."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

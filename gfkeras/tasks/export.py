@@ -13,7 +13,7 @@ from gfkeras.backend import load_keras
 from gfkeras.cards import read_card
 from gfkeras.data import FaceDetector, ImageError, read_photo
 from gfkeras.data.walk import left_out_note, photos_below
-from gfkeras.errors import DownloadError
+from gfkeras.errors import DownloadError, wrong
 from gfkeras.files import PathLike, json_values, size_bytes
 from gfkeras.tasks.card_content import model_facts
 from gfkeras.tasks.reporting import Progress
@@ -189,10 +189,8 @@ def calibration_faces(
     found = photos_below(root)
     files = found.photos
     if len(files) < MIN_FACES:
-        raise ValueError(
-            f"`calibration` must have at least {MIN_FACES} faces. "
-            f"Received: {str(root)!r} with {len(files)} images"
-        )
+        received = f"{str(root)!r} with {len(files)} images"
+        raise wrong("calibration", f"have at least {MIN_FACES} faces", received)
     # More faces make the ranges hardly better and the calibration slower. Fine-tuning uses all.
     enough = np.linspace(0, len(files) - 1, min(MAX_FACES, len(files))).astype(int)
     chosen = files if all_of_them else [files[i] for i in enough]
@@ -226,8 +224,7 @@ def _check_faces(images: np.ndarray, folder: Path, detector: PathLike | None) ->
         return f"The calibration images were not checked for faces: {error}"
     without = sum(not len(detect(image)) for image in images)
     if without > _WITHOUT_FACE * len(images):
-        raise ValueError(
-            "`calibration` must have faces: value ranges from other images do not fit faces. "
-            f"Received: {str(folder)!r} with {without} of {len(images)} images without a face"
-        )
+        expected = "have faces: value ranges from other images do not fit faces"
+        received = f"{str(folder)!r} with {without} of {len(images)} images without a face"
+        raise wrong("calibration", expected, received)
     return None

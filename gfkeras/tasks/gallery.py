@@ -1,7 +1,5 @@
 """Listing and removal of people in a gallery."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

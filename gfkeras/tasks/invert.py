@@ -17,6 +17,7 @@ from gfkeras.backend import load_keras
 from gfkeras.data import FaceFolder, read_image
 from gfkeras.data.alignment import FaceAligner
 from gfkeras.data.images import FaceSize
+from gfkeras.errors import wrong
 from gfkeras.files import PathLike, replacing, write_json
 from gfkeras.inference import Embedder
 from gfkeras.tasks.alignment import make_alignment
@@ -221,10 +222,8 @@ def _check(choice: _Choice) -> None:
     for photo in choice.photos:
         require_photo(photo)
     if choice.embeddings is not None and not choice.embeddings.is_file():
-        raise ValueError(
-            "`embeddings` must be an .npz file of `gfkeras embed`, with `embedding` (N, D). "
-            f"Received: {str(choice.embeddings)!r} (no such file)"
-        )
+        expected = "be an .npz file of `gfkeras embed`, with `embedding` (N, D)"
+        raise wrong("embeddings", expected, f"{str(choice.embeddings)!r} (no such file)")
 
 
 def _subjects(

@@ -3,24 +3,13 @@
 The module imports nothing heavy: the command line reports a missing file before it imports a task.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gfkeras.data.walk import (
-    LeftOut,
-    Photos,
-    people_in,
-    photo,
-    photo_stem,
-    photos_in,
-    photos_of,
-    usual_last,
-)
-from gfkeras.errors import ImageError
+from gfkeras.data import walk
+from gfkeras.errors import ImageError, wrong
 from gfkeras.files import PathLike
 from gfkeras.safe_text import person_name
 
@@ -49,7 +38,7 @@ def require_sources(sources: Sequence[Path]) -> list[Path]:
     return list(sources)
 
 
-def images_of(sources: Any) -> Photos:
+def images_of(sources: Any) -> walk.Photos:
     """Returns the given photos, and the photos in given folders and their subfolders.
 
     The photos are in natural order and have any form that `gfkeras.data.read_photo` takes. The
@@ -60,14 +49,12 @@ def images_of(sources: Any) -> Photos:
         from gfkeras.data.photos import list_photos
 
         sources = list_photos(sources, "sources")
-    found = photos_of(sources)
+    found = walk.photos_of(sources)
     if not found.photos:
         which = "; {}: {}".format(*found.left_out[0]) if found.left_out else ""
         given = [sources] if isinstance(sources, str | os.PathLike) else sources
         names = ", ".join(repr(str(source)) for source in given[:3]) or "none"
-        raise ValueError(
-            f"`sources` must be photos, or folders with photos. Received: {names}{which}"
-        )
+        raise wrong("sources", "be photos, or folders with photos", f"{names}{which}")
     require_sources(found.photos)
     return found
 
@@ -81,32 +68,30 @@ def require_folder(photos: PathLike) -> Path:
     return folder
 
 
-def photos_of_people(photos: PathLike) -> tuple[dict[str, list[Path]], list[LeftOut]]:
+def photos_of_people(photos: PathLike) -> tuple[dict[str, list[Path]], list[walk.LeftOut]]:
     """Returns the photos of each person, from PERSON/PHOTO and PERSON.jpg, and the files left out.
 
     People and photos are in natural order. Raises ValueError if there is no photo.
     """
     folder = require_folder(photos)
-    found = people_in(folder)
+    found = walk.people_in(folder)
     people: dict[str, list[Path]] = {}
     left_out = found.left_out
     for path in found.folders.values():
-        inside = photos_in(path)
+        inside = walk.photos_in(path)
         left_out += inside.left_out
         people[person_name(path.name)] = inside.photos
-    for entry in map(photo, found.loose):
+    for entry in map(walk.photo, found.loose):
         if entry.problem is None:
-            people.setdefault(person_name(photo_stem(entry.path)), []).append(entry.path)
+            people.setdefault(person_name(walk.photo_stem(entry.path)), []).append(entry.path)
         else:
             left_out.append(entry.left_out())
     people = {name: files for name, files in people.items() if files}
-    usual_last(left_out)
+    walk.usual_last(left_out)
     if not people:
         which = "; {}: {}".format(*left_out[0]) if left_out else ""
-        raise ValueError(
-            "`photos` (DIR) must have photos as PERSON/PHOTO or PERSON.jpg. "
-            f"Received: {str(folder)!r} without photos{which}"
-        )
+        received = f"{str(folder)!r} without photos{which}"
+        raise wrong("photos (DIR)", "have photos as PERSON/PHOTO or PERSON.jpg", received)
     return people, left_out
 
 
@@ -115,9 +100,7 @@ def require_gallery(location: PathLike) -> str:
     name = os.fspath(location)
     # A server cannot be checked without a connection, which is opened later.
     if "://" not in name and not Path(name).exists():
-        raise ValueError(
-            f"`gallery` must exist; `gfkeras enroll` creates it. Received: gallery={name}"
-        )
+        raise wrong("gallery", "exist; `gfkeras enroll` creates it", f"gallery={name}")
     return name
 
 

@@ -1,12 +1,11 @@
 """Plots of a user's models, as files and numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from gfkeras.backend import load_keras
+from gfkeras.errors import wrong
 from gfkeras.evaluation import COSINE, evaluate_pairs, read_pairs
 from gfkeras.evaluation.metrics import far_name
 from gfkeras.evaluation.plots import save_figure
@@ -180,9 +179,7 @@ def group_training(runs: Sequence[PathLike], out: PathLike) -> Plot:
     # The name of the folder is the name of the curve, so names must differ.
     logs = {Path(run).resolve().name: GroupLog.read(run) for run in runs}
     if len(logs) < len(runs):
-        raise ValueError(
-            f"`sources` must be folders with different names. Received: {', '.join(map(str, runs))}"
-        )
+        raise wrong("sources", "be folders with different names", ", ".join(map(str, runs)))
     path = save_figure(group_training_figure(logs), out)
     return Plot(path, {"runs": {name: log.to_json() for name, log in logs.items()}})
 

@@ -1,7 +1,5 @@
 """Preparation of training records."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

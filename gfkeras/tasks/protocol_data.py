@@ -1,7 +1,5 @@
 """Options of the protocols of `evaluate`, and the pairs that they name."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +9,7 @@ import numpy as np
 from gfkeras import evaluation
 from gfkeras.data import FaceFolder
 from gfkeras.data.sources import IJBMetadata, Source
-from gfkeras.errors import one_of
+from gfkeras.errors import one_of, wrong
 from gfkeras.evaluation import AllPairs, PairList, Similarity
 from gfkeras.evaluation.cfp import CFP_PARTS, read_cfp
 
@@ -91,10 +89,8 @@ def source_pairs(source: Source) -> PairList:
 def listed_pairs(options: ProtocolOptions) -> PairList | AllPairs:
     """Returns the pairs that the options name. Raises ValueError without `pairs`."""
     if options.pairs is None:
-        raise ValueError(
-            "`pairs` (--pairs) must be a pairs file, all, or a number. "
-            f"Received: pairs=None with protocol={options.protocol}"
-        )
+        received = f"pairs=None with protocol={options.protocol}"
+        raise wrong("pairs (--pairs)", "be a pairs file, all, or a number", received)
     return named_pairs(options.pairs, options.data, options.identities, options.seed)
 
 

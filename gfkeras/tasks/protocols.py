@@ -15,7 +15,7 @@ from gfkeras import evaluation
 from gfkeras.data import sources
 from gfkeras.data.alignment import FaceAligner, FaceCropper
 from gfkeras.data.sources import IJBMetadata, Source
-from gfkeras.errors import one_of
+from gfkeras.errors import one_of, wrong
 from gfkeras.evaluation import (
     AllPairs,
     PairList,
@@ -41,7 +41,7 @@ from gfkeras.tasks.protocol_data import (
 )
 
 if TYPE_CHECKING:
-    from gfkeras.experiments.studies.degradations import Change
+    from gfkeras.experiments.studies.study import Change
 
 TASKS = ("1:1", "1:N", "both")
 
@@ -192,10 +192,8 @@ class Protocol:
         actors = [name for name, item in faces.items.items() if item.identity is not None]
         strangers = [name for name, item in faces.items.items() if item.identity is None]
         if not actors or not strangers:
-            raise ValueError(
-                "`data` must have FaceScrub's images and MegaFace's distractors. Received: "
-                f"{len(actors)} images of actors, {len(strangers)} distractors"
-            )
+            received = f"{len(actors)} images of actors, {len(strangers)} distractors"
+            raise wrong("data", "have FaceScrub's images and MegaFace's distractors", received)
         probes = embed_images(faces, actors)
         kept = [name for name, row in zip(actors, probes.row.tolist(), strict=True) if row >= 0]
         skipped = [*faces.refused.items(), *probes.skipped]

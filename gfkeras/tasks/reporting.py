@@ -1,7 +1,5 @@
 """Progress and JSON results of tasks."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Search for the people in a photo in a gallery."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,7 @@ from gfkeras.data.photos import Photo, photo_name
 from gfkeras.evaluation import COSINE, Similarity
 from gfkeras.files import PathLike, replacing
 from gfkeras.inference import Embedder, Match
-from gfkeras.inference.photos import from_aligned
+from gfkeras.inference.embeddings import from_aligned
 from gfkeras.inference.pictures import NEUTRAL, OTHER, SAME, Mark, annotated_photo
 from gfkeras.tasks.alignment import make_alignment
 from gfkeras.tasks.decision import Decision, check_decision, make_decision

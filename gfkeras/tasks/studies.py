@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gfkeras.data import FaceFolder
-from gfkeras.errors import one_of
+from gfkeras.errors import one_of, wrong
 from gfkeras.evaluation import PairList, PairsResult, plots
 from gfkeras.evaluation.embedded import embed_images
 from gfkeras.tasks.protocol_data import ProtocolOptions
@@ -116,10 +116,8 @@ def study_options(
     if study is not None:
         one_of("study", study, STUDIES)
     if study == "dimension" and options.protocol == "bin" and fit_data is None:
-        raise ValueError(
-            "`fit_data` (--fit-data) must be a folder of faces for `protocol` bin. "
-            "Received: fit_data=None"
-        )
+        received = "fit_data=None"
+        raise wrong("fit_data (--fit-data)", "be a folder of faces for `protocol` bin", received)
     folder = FaceFolder(fit_data or options.data, fit_identities) if dimension[1] else None
     return StudyOptions(study, tuple(at or ()), folder)
 
@@ -193,9 +191,7 @@ def _fitting_faces(running: Protocol, listed: PairList, folder: FaceFolder) -> A
     scored = {path.resolve().parent for path in listed.files()}
     paths = [path for path in folder.paths if path.resolve().parent not in scored]
     if not paths:
-        raise ValueError(
-            "`fit_data` must have people who are not in a pair, to fit the principal components. "
-            f"Received: {str(folder.root)!r} with {len(folder.paths)} images, all of people in "
-            "pairs"
-        )
+        expected = "have people who are not in a pair, to fit the principal components"
+        received = f"{str(folder.root)!r} with {len(folder.paths)} images, all of people in pairs"
+        raise wrong("fit_data", expected, received)
     return embed_images(running.embed_files, paths).embedding

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gfkeras.backend import load_keras
 from gfkeras.downloads import cache_folder
+from gfkeras.errors import wrong
 from gfkeras.files import PathLike, replacing, size_bytes
 from gfkeras.tasks.reporting import Result
 from gfkeras.zoo.registry import GOLDEN_FILE, ExportVariant, Preset, presets, read_preset
@@ -203,9 +204,7 @@ def export_preset(name: str, out: PathLike, ship: bool = False) -> PresetExports
     """
     preset = read_preset(name)
     if not preset.exports:
-        raise ValueError(
-            f"`name` must be a preset with [[exports]] in its model.toml. Received: {name!r}"
-        )
+        raise wrong("name", "be a preset with [[exports]] in its model.toml", repr(name))
     load_keras()
     from gfkeras.tasks.card_content import preset_facts
     from gfkeras.zoo.golden import Golden

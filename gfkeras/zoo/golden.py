@@ -22,13 +22,7 @@ _PEOPLE, _PICTURES = 4, 2
 
 @dataclasses.dataclass(frozen=True)
 class Golden:
-    """Images and their embeddings, computed by Keras on TensorFlow.
-
-    Attributes:
-        images: (N, 112, 112, 3) uint8.
-        embedding: (N, D) float32, L2-normalised.
-        group: (N,) int32, or None for a model without groups.
-    """
+    """Images, (N, 112, 112, 3) uint8, and their unit embeddings and groups, by Keras."""
 
     images: npt.NDArray[np.uint8]
     embedding: npt.NDArray[np.float32]

@@ -1,7 +1,6 @@
 """Loading of models by the name of a preset, from a folder or from a file."""
 
 import copy
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,8 @@ import keras
 
 from gfkeras import backbones
 from gfkeras.archives import open_archive, read_member
-from gfkeras.errors import by_name, reading
-from gfkeras.files import CONFIG_FILE, KERAS_FILES, parsed_json
+from gfkeras.errors import by_name, reading, wrong
+from gfkeras.files import CONFIG_FILE, KERAS_FILES, PathLike, parsed_json
 from gfkeras.hdf5 import open_hdf5
 from gfkeras.models import GroupFace
 from gfkeras.saving import check_weights, load_model, require_fitting
@@ -27,7 +26,7 @@ from gfkeras.zoo.registry import (
 from gfkeras.zoo.weights_file import load_half
 
 
-def load(name_or_folder: str | os.PathLike[str]) -> keras.Model:
+def load(name_or_folder: PathLike) -> keras.Model:
     """Loads a model with its weights. The model is not compiled.
 
     Args:
@@ -125,10 +124,7 @@ def build(architecture: Architecture) -> keras.Model:
 def architecture_of(model: keras.Model) -> dict[str, Any]:
     """Returns the [architecture] of a model: its class and its arguments."""
     if not isinstance(model, (GroupFace, backbones.Backbone)):
-        raise ValueError(
-            "`model` must be a GroupFace or a backbone of gfkeras. "
-            f"Received: {type(model).__name__}"
-        )
+        raise wrong("model", "be a GroupFace or a backbone of gfkeras", type(model).__name__)
     config = model.get_config()
     if isinstance(model, GroupFace):
         config["backbone"] = architecture_of(model.backbone)

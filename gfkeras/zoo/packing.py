@@ -1,6 +1,5 @@
 """Packing of a trained model and its artefacts into a folder of the zoo."""
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import keras
 import tomli_w
 
 from gfkeras.cards import card_path, file_facts
-from gfkeras.files import replacing, sha256, write_text
+from gfkeras.files import PathLike, replacing, sha256, write_text
 from gfkeras.toml_errors import toml_values
 from gfkeras.zoo.golden import Golden
 from gfkeras.zoo.loading import architecture_of, load_preset
@@ -27,20 +26,14 @@ _TO_FILL_IN = {
 }
 
 
-def pack(model: keras.Model, folder: str | os.PathLike[str]) -> Preset:
+def pack(model: keras.Model, folder: PathLike) -> Preset:
     """Writes weights in half precision, golden embeddings and `model.toml`. Returns the preset.
 
-    If `model.toml` exists, [architecture] and [weights] are replaced, and [[exports]] lose their
-    files. Its results and thresholds are still for the earlier weights: measure them again. A new
-    `model.toml` has empty tables to fill in.
-
-    Args:
-        model: a `GroupFace` or a backbone.
-        folder: `zoo/<name>`. It is created if it does not exist.
-
-    Raises:
-        ValueError: if the model is of another class, if a weight is out of the range of float16, or
-            if `model.toml` is damaged.
+    The model is a `GroupFace` or a backbone, and the folder `zoo/<name>`. If `model.toml` exists,
+    [architecture] and [weights] are replaced, and [[exports]] lose their files. Its results and
+    thresholds are still for the earlier weights: measure them again. A new `model.toml` has empty
+    tables to fill in. Raises ValueError if the model is of another class, if a weight is out of the
+    range of float16, or if `model.toml` is damaged.
     """
     folder = Path(folder)
     path = folder / MODEL_FILE
@@ -72,7 +65,7 @@ def pack(model: keras.Model, folder: str | os.PathLike[str]) -> Preset:
     return preset
 
 
-def ship_artefacts(preset: Preset, folder: str | os.PathLike[str]) -> Preset:
+def ship_artefacts(preset: Preset, folder: PathLike) -> Preset:
     """Copies exported .tflite files next to a preset's weights, and adds them to `model.toml`.
 
     `folder` is the output folder of `gfkeras zoo export`. Only the precisions in `SHIPPED` are

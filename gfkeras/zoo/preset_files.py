@@ -1,6 +1,5 @@
 """Files, thresholds, results and origin of presets."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ from pydantic import BaseModel
 from gfkeras.backend import load_keras
 from gfkeras.downloads import fetch_file
 from gfkeras.evaluation import COSINE, Thresholds
-from gfkeras.files import CONFIG_FILE, parsed_json, settings_text, sha256
+from gfkeras.files import CONFIG_FILE, PathLike, parsed_json, settings_text, sha256
 from gfkeras.toml_errors import read_toml
 from gfkeras.zoo.registry import MODEL_FILE, FolderSources, Preset, preset_names, read_preset
 
@@ -42,13 +41,11 @@ def keras_source(source: Any) -> Any:
 
 
 def weights_path(
-    preset: Preset, folder: str | os.PathLike[str] | None = None, progress: bool | None = None
+    preset: Preset, folder: PathLike | None = None, progress: bool | None = None
 ) -> Path:
     """Returns the file of a preset's weights. Downloads it once, into `folder` or the cache.
 
-    Raises:
-        ValueError: if a bundled file is missing or damaged.
-        DownloadError: if the download fails or has another SHA-256.
+    Raises ValueError if a bundled file is missing or damaged, and DownloadError.
     """
     weights = preset.weights
     if weights.url is not None:
@@ -64,14 +61,9 @@ def weights_path(
 
 
 def artefact_path(preset: Preset | str, precision: str = "fp32") -> Path | None:
-    """Returns the bundled .tflite file of a preset, which runs without Keras, or None.
+    """Returns the bundled .tflite file of a preset or its name, which runs without Keras, or None.
 
-    Args:
-        preset: the preset, or its name.
-        precision: "fp32" or "int8".
-
-    Raises:
-        ValueError: if the preset is unknown, or if the file is missing or damaged.
+    Raises ValueError if the preset is unknown, or if the file is missing or damaged.
     """
     preset = read_preset(preset) if isinstance(preset, str) else preset
     for export in preset.exports:

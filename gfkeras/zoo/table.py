@@ -1,10 +1,9 @@
 """The table of presets in the README."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from gfkeras.files import write_text
+from gfkeras.files import PathLike, write_text
 from gfkeras.zoo.registry import Preset, Result
 
 BEGIN = "<!-- zoo: written by `gfkeras zoo list --markdown README.md` -->"
@@ -44,7 +43,7 @@ def size_text(size: int) -> str:
     return f"{size / 2**20:.1f} MiB"
 
 
-def write_into(path: str | os.PathLike[str], presets: Iterable[Preset]) -> bool:
+def write_into(path: PathLike, presets: Iterable[Preset]) -> bool:
     """Replaces the table between the marks of a Markdown file. Returns whether it changed."""
     path = Path(path)
     text = path.read_text(encoding="utf-8")

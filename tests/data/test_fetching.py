@@ -177,23 +177,23 @@ def test_names():
 
 
 def test_yunet(server, tmp_path, monkeypatch):
-    from gfkeras.data.alignment import yunet
+    from gfkeras.data.alignment import detector
 
-    server.files[urlsplit(yunet.YUNET_URL).path] = b"a network"
+    server.files[urlsplit(detector.YUNET_URL).path] = b"a network"
     with pytest.raises(DownloadError, match="wrong content"):
         fetch("yunet")
-    monkeypatch.setattr(yunet, "YUNET_SHA256", hashlib.sha256(b"a network").hexdigest())
-    assert fetch("yunet") == cache_folder() / yunet.YUNET_NAME
+    monkeypatch.setattr(detector, "YUNET_SHA256", hashlib.sha256(b"a network").hexdigest())
+    assert fetch("yunet") == cache_folder() / detector.YUNET_NAME
     assert fetch("yunet", tmp_path / "models").parent == tmp_path / "models"
 
 
 def test_the_detector_downloads_itself_once(server, shared_data, monkeypatch):
-    from gfkeras.data.alignment import FaceDetector, yunet
+    from gfkeras.data.alignment import FaceDetector, detector
 
     for name in ("GFKERAS_YUNET", "GFKERAS_DATA"):
         monkeypatch.delenv(name, raising=False)
-    content = (shared_data / "models" / yunet.YUNET_NAME).read_bytes()
-    server.files[urlsplit(yunet.YUNET_URL).path] = content
+    content = (shared_data / "models" / detector.YUNET_NAME).read_bytes()
+    server.files[urlsplit(detector.YUNET_URL).path] = content
     for _ in range(2):
         assert len(FaceDetector().detect(np.zeros((50, 50, 3), np.uint8))) == 0
     assert len(server.requests) == 1

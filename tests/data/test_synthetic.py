@@ -13,8 +13,7 @@ from gfkeras.data.synthetic import (
     write_synthetic_folder,
 )
 from gfkeras.data.synthetic.geometry import TEMPLATE, alignment, landmarks, picture_to_face
-from gfkeras.data.synthetic.identity import draw_identity
-from gfkeras.data.synthetic.variation import draw_variation
+from gfkeras.data.synthetic.identity import draw_identity, draw_variation
 
 
 @pytest.fixture(scope="module")

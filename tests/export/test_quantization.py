@@ -172,9 +172,9 @@ def test_a_kernel_that_the_quantiser_takes_in_parts(
 
     A lower limit tests the same with a small model.
     """
-    from gfkeras.export.preparation import group_products
+    from gfkeras.export.preparation import flattening
 
-    monkeypatch.setattr(group_products, "_LARGEST_QUANTISED", 1)
+    monkeypatch.setattr(flattening, "_LARGEST_QUANTISED", 1)
     model = make_model(mode="hard")
     whole = export_model(model, tmp_path / "fp32.tflite")
     assert verify(Embedder(model), Embedder(whole), images).passed()

@@ -10,7 +10,7 @@ from small_networks import SMALL_BOTTLENECKS
 
 import gfkeras
 from gfkeras.errors import ImageError
-from gfkeras.export.quantization.flatbuffer import packed, unpacked
+from gfkeras.export.quantization.aeq import packed, unpacked
 from gfkeras.inference import Embedder, SourceFaces
 
 pytestmark = pytest.mark.skipif(

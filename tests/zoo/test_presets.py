@@ -19,7 +19,7 @@ from small_networks import SMALL_BOTTLENECKS
 import gfkeras
 from gfkeras.cards.card import read_card
 from gfkeras.cli import main
-from gfkeras.data.alignment import yunet
+from gfkeras.data.alignment import detector
 from gfkeras.models.properties import model_fingerprint
 from gfkeras.training import Recipe
 from gfkeras.zoo import DEFAULT_PRESET, registry
@@ -43,7 +43,7 @@ OURS = [name for name in NAMES if registry.read_preset(name).weights.format == O
 
 
 def test_the_zoo_is_there():
-    assert {DEFAULT_PRESET, "w600k_mbf", "w600k_r50", yunet.YUNET_PRESET} <= set(NAMES)
+    assert {DEFAULT_PRESET, "w600k_mbf", "w600k_r50", detector.YUNET_PRESET} <= set(NAMES)
     assert OURS == [DEFAULT_PRESET]
     assert tuple(FORMATS) == FOREIGN_FORMATS
 
@@ -203,10 +203,10 @@ def test_the_shipped_int8_artefact_is_what_the_command_gives(exported, tmp_path)
 
 
 def test_the_detector_is_the_one_that_photos_are_aligned_with():
-    weights = registry.read_preset(yunet.YUNET_PRESET).weights
-    assert (weights.url, weights.sha256) == (yunet.YUNET_URL, yunet.YUNET_SHA256)
+    weights = registry.read_preset(detector.YUNET_PRESET).weights
+    assert (weights.url, weights.sha256) == (detector.YUNET_URL, detector.YUNET_SHA256)
     with pytest.raises(ValueError, match="is a detector, which gives no embeddings"):
-        gfkeras.load(yunet.YUNET_PRESET)
+        gfkeras.load(detector.YUNET_PRESET)
 
 
 def test_the_readmes_table_is_not_stale():

@@ -1,13 +1,12 @@
 """Face alignment: the five-point template and the similarity transform onto it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import cv2
 import numpy as np
 
 from gfkeras.data.images import FaceSize, face_size
+from gfkeras.errors import wrong, wrong_value
 
 # No photo has this many pixels a side, and the squares of larger numbers could overflow.
 _LARGEST = 1e9
@@ -49,20 +48,14 @@ def similarity_transform(landmarks: Any, template: Any) -> np.ndarray:
     source = np.asarray(landmarks, np.float64)
     target = np.asarray(template, np.float64)
     if target.ndim != 2 or target.shape[0] < 2 or target.shape[1] != 2:
-        raise ValueError(
-            f"`template` must have shape (N, 2), N ≥ 2. Received: template of shape {target.shape}"
-        )
+        raise wrong("template", "have shape (N, 2), N ≥ 2", f"template of shape {target.shape}")
     if source.ndim < 2 or source.shape[-2:] != target.shape:
-        raise ValueError(
-            f"`landmarks` must have shape (..., {len(target)}, 2), {len(target)} points (x, y). "
-            f"Received: landmarks of shape {source.shape}"
-        )
+        expected = f"have shape (..., {len(target)}, 2), {len(target)} points (x, y)"
+        raise wrong("landmarks", expected, f"landmarks of shape {source.shape}")
     # `not (… < …)` also catches NaN.
     if not (np.abs(source) < _LARGEST).all():
-        raise ValueError(
-            "`landmarks` must be finite numbers of pixels. "
-            "Received: landmarks with NaN, infinite or very large values"
-        )
+        received = "landmarks with NaN, infinite or very large values"
+        raise wrong("landmarks", "be finite numbers of pixels", received)
     source_mean = source.mean(axis=-2)
     target_mean = target.mean(axis=0)
     z, w = source - source_mean[..., None, :], target - target_mean
@@ -76,10 +69,7 @@ def similarity_transform(landmarks: Any, template: Any) -> np.ndarray:
     fixed = (spread > least) & (size > 1e-9 * np.sqrt(spread * np.square(w).sum()))
     if not fixed.all():
         bad = source.reshape(-1, *target.shape)[np.flatnonzero(~fixed.reshape(-1))[0]]
-        raise ValueError(
-            "`landmarks` must be distinct points laid out like a face. "
-            f"Received: landmarks={bad.tolist()}"
-        )
+        raise wrong_value("landmarks", "be distinct points laid out like a face", bad.tolist())
     matrix = np.empty((*source.shape[:-2], 2, 3))
     matrix[..., 0, 0] = matrix[..., 1, 1] = real / spread
     matrix[..., 1, 0] = imaginary / spread
@@ -131,18 +121,14 @@ def align_face(image: Any, landmarks: Any, size: FaceSize = 112) -> np.ndarray:
     template = face_template((height, width))
     points = np.asarray(landmarks, np.float64)
     if points.shape != template.shape:
-        raise ValueError(
-            f"`landmarks` must have shape (5, 2). Received: landmarks of shape {points.shape}"
-        )
+        raise wrong("landmarks", "have shape (5, 2)", f"landmarks of shape {points.shape}")
     matrix = similarity_transform(points, template)
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     block = min(max(1, int(1 / scale)), *photo.shape[:2])
     left, top, right, bottom = _needed(matrix, height, width, photo.shape, block)
     if left >= right or top >= bottom:
-        raise ValueError(
-            f"`landmarks` must be inside the photo of {photo.shape[1]}×{photo.shape[0]} pixels. "
-            f"Received: landmarks={points.tolist()}"
-        )
+        expected = f"be inside the photo of {photo.shape[1]}×{photo.shape[0]} pixels"
+        raise wrong_value("landmarks", expected, points.tolist())
     # Cutting saves time, and OpenCV cannot warp an image with a side of 32,768 pixels or more.
     photo = photo[top:bottom, left:right]
     points = points - [left, top]
@@ -160,10 +146,8 @@ def check_photo(image: Any) -> np.ndarray:
     """Returns a photo as an array. Raises ValueError unless it is (H, W, 3) uint8 and not empty."""
     photo = np.asarray(image)
     if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or not photo.size:
-        raise ValueError(
-            "`image` must be an RGB photo, a uint8 array of shape (H, W, 3). "
-            f"Received: image of shape {photo.shape} and type {photo.dtype}"
-        )
+        received = f"image of shape {photo.shape} and type {photo.dtype}"
+        raise wrong("image", "be an RGB photo, a uint8 array of shape (H, W, 3)", received)
     return photo
 
 

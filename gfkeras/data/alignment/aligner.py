@@ -1,7 +1,5 @@
 """Aligned faces of photos."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 

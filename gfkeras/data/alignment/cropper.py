@@ -1,7 +1,5 @@
 """Faces cut out of photos without landmarks."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -10,7 +8,7 @@ from gfkeras.data.alignment.align import FaceSize, align_face, face_size, face_t
 from gfkeras.data.alignment.aligner import NoFaceError, choose_faces
 from gfkeras.data.alignment.detector import FaceDetector
 from gfkeras.data.photos import Photo, photo_name, read_photo
-from gfkeras.errors import one_of, positive
+from gfkeras.errors import one_of, positive, wrong_value
 
 # The default scale of each crop, chosen on the first fold of LFW (docs/evaluation.md). There, the
 # template of aligned faces covers 0.52 of the photo and 1.05 of the longer side of YuNet's box.
@@ -55,9 +53,8 @@ class FaceCropper:
         most = 1 if crop == "center" else 10
         self.scale = positive("scale", CROP_SCALES[crop] if scale is None else scale)
         if not _LEAST_SCALE <= self.scale <= most:
-            raise ValueError(
-                f"`scale` must be from {_LEAST_SCALE} to {most} with crop={crop!r}. "
-                f"Received: scale={scale!r}"
+            raise wrong_value(
+                "scale", f"be from {_LEAST_SCALE} to {most} with crop={crop!r}", scale
             )
         self.detector = (detector or FaceDetector()) if crop == "box" else None
         self.choose = one_of("choose", choose, ("largest", "central"))
@@ -66,9 +63,7 @@ class FaceCropper:
     def __call__(self, photo: Photo, landmarks: Any = None) -> np.ndarray:
         """Returns the cut face, (height, width, 3) uint8 RGB. Landmarks are not used.
 
-        Raises:
-            ImageError: for a file that cannot be read.
-            NoFaceError: for "box", if no face is found.
+        Raises ImageError for a file that cannot be read, and NoFaceError for "box" without a face.
         """
         pixels = read_photo(photo)
         middle, side = self._square(pixels, photo_name(photo))

@@ -1,7 +1,5 @@
 """Face search at several scales and in four orientations."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import cv2
@@ -60,25 +58,18 @@ def search_faces(
     smallest: float = 0,
     thorough: bool = False,
 ) -> tuple[np.ndarray, int]:
-    """Finds the faces of a photo.
+    """Finds the faces of a photo, (H, W, 3) uint8 RGB.
 
-    The photo is scaled to `side` first. If that does not show a face beyond doubt, the search
-    continues at half the size, with a border (for a face that fills the photo), and with the photo
-    turned by 90, 180 and 270 degrees. It then continues in tiles at finer scales, up to 16 million
-    pixels. The orientation with the surest face counts. Small faces are enlarged and searched
-    again, which gives better landmarks.
+    The photo is scaled to `side` first, its longer side in pixels. If that does not show a face
+    beyond doubt, the search continues at half the size, with a border (for a face that fills the
+    photo), and with the photo turned by 90, 180 and 270 degrees. It then continues in tiles at
+    finer scales, up to 16 million pixels, and with `thorough` also if a face was found. The
+    orientation with the surest face counts. Small faces are enlarged and searched again, which
+    gives better landmarks.
 
-    Args:
-        photo: (H, W, 3) uint8 RGB.
-        find: finds faces of about 12 to 600 pixels.
-        side: longer side in pixels to which the photo is scaled for the first search.
-        overlap: boxes that overlap more (intersection over union) are one face.
-        smallest: smaller faces are not searched for.
-        thorough: also search at finer scales after a face was found, to find smaller ones.
-
-    Returns:
-        (N, 15) float32 rows in the photo's pixels, and the degrees by which the photo must be
-        turned clockwise to be upright.
+    Boxes that overlap by more than `overlap` (intersection over union) are one face. Returns (N,
+    15) float32 rows in the photo's pixels, and the degrees by which the photo must be turned
+    clockwise to be upright.
     """
     longest = max(photo.shape[:2])
     first = min(max(longest, _SMALL_PHOTO), max(side, _MIN_SIDE)) / longest

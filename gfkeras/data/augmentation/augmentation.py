@@ -8,20 +8,17 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from gfkeras.errors import in_range
+from gfkeras.errors import in_range, wrong
 
 if TYPE_CHECKING:
     from gfkeras.data.augmentation.layer_pipeline import LayerPipeline
 
 
 def flip_images(images: np.ndarray, u: np.ndarray, in_place: bool = False) -> np.ndarray:
-    """Mirrors each image, left to right, whose number in `u` is below one half.
+    """Mirrors each image, left to right, whose number in `u`, (B,), is below one half.
 
-    Args:
-        images: (B, H, W, 3) uint8, unchanged unless `in_place`.
-        u: (B,) in [0, 1).
-        in_place: change and return `images`, which must be contiguous in memory. This is faster,
-            because allocating new memory takes most of the time.
+    Images are (B, H, W, 3) uint8. With `in_place`, contiguous images are changed and returned,
+    which is faster, because allocating new memory takes most of the time.
     """
     flipped = images if in_place else images.copy()
     # NumPy's reversed copy works pixel by pixel and takes ten times as long.
@@ -31,18 +28,11 @@ def flip_images(images: np.ndarray, u: np.ndarray, in_place: bool = False) -> np
 
 
 def shift_images(images: np.ndarray, pixels: int, u: np.ndarray) -> np.ndarray:
-    """Shifts each image by up to `pixels` vertically and horizontally, and repeats its border.
+    """Shifts each image by up to `pixels` in both directions, and repeats its border.
 
-    y[i, j] = x[i + d, j + e] with d and e uniform in −pixels…pixels. This is a random crop of the
-    image padded with its own border.
-
-    Args:
-        images: (B, H, W, 3) uint8, not changed.
-        pixels: the largest shift, smaller than the sides of the images.
-        u: (B, 2) in [0, 1), for rows and columns.
-
-    Raises:
-        ValueError: if `pixels` is too large.
+    y[i, j] = x[i + d, j + e] with d and e uniform in −pixels…pixels, from `u`, (B, 2) in [0, 1).
+    This is a random crop of the image padded with its own border. Images are (B, H, W, 3) uint8 and
+    not changed. Raises ValueError unless `pixels` is smaller than their sides.
     """
     height, width = images.shape[1:3]
     in_range("pixels", pixels, 0, min(height, width))
@@ -116,19 +106,15 @@ class Augmentation:
         return images
 
     def host(self, images: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
-        """Shifts and flips images in NumPy.
+        """Shifts and flips images, (B, H, W, 3) uint8, in NumPy. They are not changed.
 
-        Args:
-            images: (B, H, W, 3) uint8, not changed.
-            uniforms: (B, draws) in [0, 1): the rows for these images in the table drawn for the
-                global batch. ValueError for another shape.
+        `uniforms` (B, draws) in [0, 1) are the rows for these images in the table drawn for the
+        global batch. Raises ValueError for another shape.
         """
         expected = (len(images), self.draws)
         if uniforms.shape != expected:
-            raise ValueError(
-                f"`uniforms` must have one row per image and {self.draws} columns. "
-                f"Received: shape {uniforms.shape}, expected {expected}"
-            )
+            received = f"shape {uniforms.shape}, expected {expected}"
+            raise wrong("uniforms", f"have one row per image and {self.draws} columns", received)
         if self.shift:
             images = shift_images(images, self.shift, uniforms[:, -2:])
         if self.flip:

@@ -1,7 +1,5 @@
 """Catalog of the layers that a recipe can name under [[augmentation]]."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import inspect
@@ -113,11 +111,8 @@ def make_layer(name: str, arguments: Mapping[str, Any]) -> tuple[keras.layers.La
     """Builds a layer of `AUGMENTATIONS` from its arguments and, if given, `probability`.
 
     Returns the layer and the probability with which the caller applies it: 1 if the layer itself
-    draws the images to change.
-
-    Raises:
-        ValueError: in one line, for an unknown name or argument (with the nearest known one), a
-            missing argument, or a value that the layer rejects.
+    draws the images to change. Raises ValueError, in one line, for an unknown name or argument, a
+    missing argument, or a value that the layer rejects.
     """
     entry = by_name("augmentation", name, AUGMENTATIONS)
     _check_arguments(name, entry, arguments)

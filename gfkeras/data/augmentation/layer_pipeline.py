@@ -1,7 +1,5 @@
 """Pipelines of Keras layers for uint8 batches, with reproducible random numbers."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import sys

@@ -1,7 +1,5 @@
 """Resampling layers: random crops and low resolution."""
 
-from __future__ import annotations
-
 import functools
 import math
 import numbers
@@ -75,15 +73,10 @@ def positive_range(argument: str, value: Any, largest: float = float("inf")) -> 
 class RandomResizedCrop(keras.layers.Layer):
     """Cuts a random rectangle out of each image and enlarges it to the size of the image.
 
-    The area is uniform in `scale`, the logarithm of width over height is uniform over `ratio`, and
-    the position is uniform. A side is limited to the side of the image. Corners can be between
-    pixels. Keras's `RandomCrop` does not vary the size. Images are (B, H, W, 3) float, and H and W
-    must be known.
-
-    Args:
-        scale: smallest and largest area of the rectangle, as a fraction of the image.
-        ratio: smallest and largest width over height.
-        seed: random seed.
+    The area is uniform in `scale`, a fraction of the image, the logarithm of width over height is
+    uniform over `ratio`, and the position is uniform. A side is limited to the side of the image.
+    Corners can be between pixels. Keras's `RandomCrop` does not vary the size. Images are (B, H, W,
+    3) float, and H and W must be known.
     """
 
     def __init__(
@@ -128,12 +121,8 @@ class RandomLowResolution(keras.layers.Layer):
     """Shrinks each image by a random factor and enlarges it again.
 
     The image has S pixels a side and the small image n, with n uniform over the whole numbers that
-    `scale` allows. Shrinking uses antialiasing, enlarging is bilinear. Images are (B, S, S, 3)
-    float, and S must be known. Others raise ValueError.
-
-    Args:
-        scale: smallest and largest side of the small image, as a fraction of the image.
-        seed: random seed.
+    `scale`, a fraction of S, allows. Shrinking uses antialiasing, enlarging is bilinear. Images are
+    (B, S, S, 3) float, and S must be known. Others raise ValueError.
     """
 
     def __init__(

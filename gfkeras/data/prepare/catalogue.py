@@ -18,6 +18,7 @@ from gfkeras.data.prepare.conversion import Skipped, outcomes
 from gfkeras.data.prepare.options import PrepareOptions
 from gfkeras.data.prepare.plan import connected
 from gfkeras.data.records import NO_LABEL
+from gfkeras.errors import wrong
 from gfkeras.files import replacing
 
 TRAIN, HELDOUT = "train", "heldout"
@@ -198,10 +199,8 @@ def _label(database: sqlite3.Connection, options: PrepareOptions) -> None:
             f"SELECT name, reason FROM ({_SKIPPED}) ORDER BY place LIMIT 1"
         ).fetchone()
         first = f". The first unusable image: {refused[0]}: {refused[1]}" if refused else ""
-        raise ValueError(
-            f"`holdout` must be fewer than the {people} people with usable images. "
-            f"Received: holdout={options.holdout}{first}"
-        )
+        received = f"holdout={options.holdout}{first}"
+        raise wrong("holdout", f"be fewer than the {people} people with usable images", received)
     train = people - options.holdout
     database.execute(
         "UPDATE identities SET split = CASE WHEN id <= :train THEN 'train' ELSE 'heldout' END, "

@@ -1,7 +1,5 @@
 """Second stage of `prepare`: converting the images of one chunk to JPEGs of the final size."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import io

@@ -1,7 +1,5 @@
 """Job of a `prepare` run: the source and options that determine its files."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any
 from gfkeras.data.prepare.options import PrepareOptions
 from gfkeras.data.records.manifest import MANIFEST_FILE, Manifest
 from gfkeras.data.sources import Source
+from gfkeras.errors import wrong
 from gfkeras.files import json_values, parsed_json, sha256, write_json
 from gfkeras.version import __version__
 
@@ -55,10 +54,8 @@ def begin_job(out: Path, job: dict[str, Any]) -> bool:
         return True
     strange = [entry.name for entry in out.iterdir() if entry.name not in (WORK_FOLDER, LOCK_FILE)]
     if strange:
-        raise ValueError(
-            f"`out` must be new, empty or from an earlier run of prepare. "
-            f"Received: out={str(out)!r}, which contains {strange[0]!r}"
-        )
+        received = f"out={str(out)!r}, which contains {strange[0]!r}"
+        raise wrong("out", "be new, empty or from an earlier run of prepare", received)
     # A work folder without a job file is from a run that was killed at its very start.
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()

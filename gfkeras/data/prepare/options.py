@@ -1,13 +1,11 @@
 """Options and result of `prepare`."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 from typing import Any
 
 from gfkeras.data.images import IMAGE_SIZE
-from gfkeras.errors import one_of, positive_int
+from gfkeras.errors import one_of, positive_int, wrong_value
 from gfkeras.files import PathLike
 
 SIZES = ((IMAGE_SIZE, IMAGE_SIZE), (IMAGE_SIZE, 96))
@@ -61,18 +59,12 @@ class PrepareOptions:
         object.__setattr__(self, "size", tuple(self.size))
         one_of("face", self.face, FACES)
         if self.size not in SIZES:
-            raise ValueError(
-                f"`size` must be (112, 112) or (112, 96), height and width. "
-                f"Received: size={self.size!r}"
-            )
+            raise wrong_value("size", "be (112, 112) or (112, 96), height and width", self.size)
         if self.align and self.resize:
             raise ValueError("`resize` is for faces that are not aligned with `align` (--align).")
         if not self.align:
-            for argument, default in {
-                "detector": None,
-                "face": "largest",
-                "size": SIZES[0],
-            }.items():
+            usual = {"detector": None, "face": "largest", "size": SIZES[0]}
+            for argument, default in usual.items():
                 if (value := getattr(self, argument)) != default:
                     raise ValueError(
                         f"`{argument}` belongs to alignment: give align (--align) too. "
@@ -82,10 +74,7 @@ class PrepareOptions:
         positive_int("min_images", self.min_images)
         most = self.max_images
         if most is not None and positive_int("max_images", most) < self.min_images:
-            raise ValueError(
-                f"`max_images` must be at least min_images={self.min_images}. "
-                f"Received: max_images={most}"
-            )
+            raise wrong_value("max_images", f"be at least min_images={self.min_images}", most)
         for argument, low, high in (("quality", 1, 100), ("holdout", 0, 2**31), ("seed", 0, 2**63)):
             value = getattr(self, argument)
             if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:

@@ -10,8 +10,6 @@ Each file depends only on the source and the options, and gets its name when it 
 that finds files of an earlier one continues there and produces the same bytes.
 """
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 import itertools
@@ -19,7 +17,6 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from gfkeras.data.alignment import FaceAligner, FaceDetector, face_template
 from gfkeras.data.prepare.catalogue import HELDOUT, Catalogue
@@ -33,6 +30,7 @@ from gfkeras.data.records import manifest
 from gfkeras.data.records.manifest import MANIFEST_FILE, PAIRS_FILE, SKIPPED_FILE
 from gfkeras.data.records.shard_files import write_index
 from gfkeras.data.sources import Source, open_source
+from gfkeras.errors import wrong
 from gfkeras.files import PathLike, csv_file, replacing
 from gfkeras.locks import only_writer
 from gfkeras.processors import usable_processors
@@ -165,10 +163,8 @@ class _Stages:
         if not splits:
             first = next(catalogue.skipped(), None)
             detail = f". The first: {first[0]}: {first[2]}" if first else ""
-            raise ValueError(
-                f"`source` must contain usable images. Received: {str(self.source.path)!r}, "
-                f"none usable{detail}"
-            )
+            received = f"{str(self.source.path)!r}, none usable{detail}"
+            raise wrong("source", "contain usable images", received)
         size = self.options.shard_size
         return [
             ShardJob(self.out, split, number, -(-total // size), first, min(size, total - first))
@@ -208,13 +204,15 @@ class _Stages:
         with csv_file(self.out / SKIPPED_FILE, ("path", "kind", "reason")) as write:
             for name, kind, reason in catalogue.skipped():
                 write([PurePosixPath(name), kind, reason])
-        height, width = self.options.size
+        height, width = size = self.options.size
+        points = face_template(size).round(4).tolist()
+        template = {"name": f"arcface-{height}x{width}", "points": points}
         job = job_of(self.source, self.options)
         manifest.Manifest(
             gfkeras=__version__,
             source=job["source"],
             options=job["options"],
-            template=_template(self.options.size) if self.options.align else None,
+            template=template if self.options.align else None,
             image=manifest.ImageFormat(height=height, width=width),
             counts=manifest.Counts(
                 items=plan.items,
@@ -252,11 +250,6 @@ class _Stages:
         return max(1, min(self.workers, jobs // 2))
 
 
-def _template(size: tuple[int, int]) -> dict[str, Any]:
-    points = face_template(size)
-    return {"name": "arcface-{}x{}".format(*size), "points": points.round(4).tolist()}
-
-
 def _check_place(source: Source, out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise ValueError(f"`out` must be a folder. Received: {str(out)!r}, which is a file")
@@ -273,21 +266,18 @@ def _result(out: Path, seconds: float, resumed: bool) -> PrepareResult:
     written = manifest.Manifest.read(out)
     heldout = written.splits.get(HELDOUT)
     shards = [shard for split in written.splits.values() for shard in split.shards]
+    with (out / SKIPPED_FILE).open(newline="", encoding="utf-8") as file:
+        rows = itertools.islice(csv.DictReader(file), LISTED)
+        skipped = [(row["path"], row["reason"]) for row in rows]
     return PrepareResult(
         out=out,
         **written.counts.model_dump(exclude={"pairs"}),
         heldout_images=0 if heldout is None else heldout.images,
         heldout_identities=0 if heldout is None else heldout.identities,
         skipped_reasons=written.skipped_reasons,
-        skipped_files=_first_skipped(out),
+        skipped_files=skipped,
         shards=len(shards),
         size_bytes=sum(shard.size_bytes for shard in shards),
         seconds=seconds,
         resumed=resumed,
     )
-
-
-def _first_skipped(out: Path) -> list[tuple[str, str]]:
-    with (out / SKIPPED_FILE).open(newline="", encoding="utf-8") as file:
-        rows = itertools.islice(csv.DictReader(file), LISTED)
-        return [(row["path"], row["reason"]) for row in rows]

@@ -1,7 +1,5 @@
 """Fourth stage of `prepare`: writing the shards from the catalogue."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import os

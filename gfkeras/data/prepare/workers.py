@@ -1,7 +1,5 @@
 """Worker processes that run one job after another and end with their parent."""
 
-from __future__ import annotations
-
 import itertools
 import multiprocessing
 import os

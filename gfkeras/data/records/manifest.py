@@ -77,18 +77,11 @@ class Counts(_Part):
 
 
 class Manifest(_Part):
-    """The content of `manifest.json`.
+    """The content of `manifest.json`, from `gfkeras` of the named version.
 
-    Attributes:
-        format, version: kind and version of these files.
-        gfkeras: the version that wrote them.
-        source: format and path of the source.
-        options: the options of `prepare` that affect the result.
-        template: name and five points (x, y) of the alignment, or None for images that were not
-            aligned here.
-        image, counts: size and encoding of the images, and totals.
-        skipped_reasons: number of skipped items by kind of reason.
-        splits: "train", and "heldout" if identities were held out.
+    `options` are those of `prepare` that affect the result. `template` has name and five points (x,
+    y) of the alignment, or is None for images that were not aligned here. `skipped_reasons` counts
+    the skipped items by kind. `splits` are "train", and "heldout" if identities were held out.
     """
 
     format: Literal["gfkeras-records"] = "gfkeras-records"

@@ -1,7 +1,5 @@
 """Selections of records, written as a new folder of records or as image files."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Mapping
@@ -14,7 +12,7 @@ from gfkeras.data.records.manifest import SKIPPED_FILE, FileEntry, Split
 from gfkeras.data.records.record_set import RecordSet
 from gfkeras.data.records.shard_files import write_index
 from gfkeras.data.sources.listing import path_problem
-from gfkeras.errors import ImageError
+from gfkeras.errors import ImageError, wrong
 from gfkeras.files import PathLike, replacing
 
 # Key in the manifest's options for the note about a selection.
@@ -26,28 +24,19 @@ _JPEG = (".jpg", ".jpeg")
 def write_selection(
     records: RecordSet, keep: np.ndarray, out: PathLike, note: Mapping[str, Any] | None = None
 ) -> Path:
-    """Writes a folder with some of the records of `records`.
+    """Writes a folder with the records of `records` for which `keep`, (N,) bool, is true.
 
     The folder has its own index and manifest. Its shards are those of `records`: hard links if the
     file system allows them, otherwise symbolic links or copies. `RecordSet` and `gfkeras train`
     read the folder like any other, but a program that scans the shards sees all records. Other
-    splits are taken over unchanged.
-
-    Args:
-        records: a split, or a selection of one.
-        keep: (N,) bool, the records to keep, at least one.
-        out: a new folder. A failed write leaves no partial folder.
-        note: stored in the manifest's `options` under `SELECTION_NOTE`.
-
-    Raises:
-        ValueError: for an unusable `keep`, or if `out` exists.
+    splits are taken over unchanged. The manifest's `options` get `note` under `SELECTION_NOTE`. A
+    failed write leaves no partial folder. Raises ValueError for an unusable `keep`, or if `out`
+    exists.
     """
     keep, out = np.asarray(keep), Path(out)
     if keep.dtype != bool or keep.shape != (len(records),) or not keep.any():
-        raise ValueError(
-            f"`keep` must be {len(records)} bools, at least one of them true. "
-            f"Received: shape {keep.shape} of type {keep.dtype}, {int(keep.sum())} true"
-        )
+        received = f"shape {keep.shape} of type {keep.dtype}, {int(keep.sum())} true"
+        raise wrong("keep", f"be {len(records)} bools, at least one of them true", received)
     if out.exists():
         raise ValueError(f"`out` must be a new folder. Received: out={str(out)!r}")
     manifest = records.manifest
@@ -122,13 +111,8 @@ def extract(records: RecordSet, out: PathLike) -> tuple[int, list[tuple[str, str
     """Writes every record as a JPEG file under its name in the source, byte for byte.
 
     ".jpg" is added to a name that does not end in .jpg or .jpeg. A failed run leaves no partial
-    folder.
-
-    Returns:
-        The number of files, and (name, reason) of the unreadable records.
-
-    Raises:
-        ValueError: unless the folder is new or empty.
+    folder. Returns the number of files, and (name, reason) of the unreadable records. Raises
+    ValueError unless the folder is new or empty.
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

@@ -1,7 +1,5 @@
 """Shard files, readable at any position by any thread, and the index of their records."""
 
-from __future__ import annotations
-
 import functools
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """TFRecord files and the `tf.train.Example` messages in them, without TensorFlow."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import struct
@@ -33,8 +31,7 @@ def frame(data: bytes) -> bytes:
 def unframe(framed: bytes) -> bytes:
     """Returns the data of one complete record. This is the inverse of `frame`.
 
-    Raises:
-        ValueError: if a length or checksum does not match.
+    Raises ValueError if a length or checksum does not match.
     """
     data = framed[HEADER_BYTES:-FOOTER_BYTES]
     if len(framed) < HEADER_BYTES + FOOTER_BYTES or _LENGTH.unpack_from(framed)[0] != len(data):

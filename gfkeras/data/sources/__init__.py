@@ -2,10 +2,9 @@
 
 from gfkeras.data.sources.celeba import CelebASource
 from gfkeras.data.sources.ijb import IJBMetadata, IJBSource
-from gfkeras.data.sources.image_list import ImageListSource
+from gfkeras.data.sources.image_list import ImageListSource, MXNetListSource
 from gfkeras.data.sources.lfw_pairs import LFWPairsSource
 from gfkeras.data.sources.megaface import MegaFaceSource
-from gfkeras.data.sources.mxnet_list import MXNetListSource
 from gfkeras.data.sources.mxnet_records import MXNetRecordsSource
 from gfkeras.data.sources.open_source import SOURCES, detect_format, open_source
 from gfkeras.data.sources.restricted_pickle import UnsafePickleError

@@ -1,17 +1,14 @@
 """Images of CelebA, whose people are in a list."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from gfkeras import text_lists
 from gfkeras.data.sources import listing
-from gfkeras.data.sources.source import FileSource, Item, Refused
+from gfkeras.data.sources.source import Item, ListSource, Refused
 from gfkeras.errors import one_of
 from gfkeras.files import PathLike
-from gfkeras.safe_text import utf8
 
 IDENTITY_FILE = "identity_CelebA.txt"
 PARTS = ("train", "val", "test")
@@ -23,7 +20,7 @@ _LANDMARK_FILES = {
 }
 
 
-class CelebASource(FileSource):
+class CelebASource(ListSource):
     """CelebA, as published: images in one folder, and lists beside them.
 
     A line of `identity_CelebA.txt` is an image and the number of its person: "000001.jpg 2880".
@@ -94,11 +91,7 @@ class CelebASource(FileSource):
         for name, person in self._rows(self.file):
             if parts is not None and parts.get(name) != str(PARTS.index(self.part or "")):
                 continue
-            reason = listing.path_problem(name)
-            if reason:
-                yield Refused(utf8(name), reason)
-            else:
-                yield Item(utf8(name), person, name, landmarks.get(name))
+            yield self.listed(name, person, landmarks.get(name))
 
     def _rows(self, file: Path) -> Iterator[tuple[str, str]]:
         for line, text in text_lists.lines(file):
@@ -114,10 +107,10 @@ class CelebASource(FileSource):
             return found
         for line, text in text_lists.lines(self.landmark_file):
             name, *values = text_lists.fields(text)
-            # The first two lines are the number of images and the names of the columns.
-            if line <= 2 and text_lists.five_points(values) is None:
-                continue
             points = text_lists.five_points(values)
+            # The first two lines are the number of images and the names of the columns.
+            if points is None and line <= 2:
+                continue
             if points is None:
                 raise text_lists.malformed(
                     self.landmark_file, line, "an image and ten numbers", text
@@ -129,8 +122,6 @@ class CelebASource(FileSource):
         """Returns format, path, size of the list in bytes, root, part and list of landmarks."""
         return {
             **super().describe(),
-            "bytes": self.file.stat().st_size,
-            "root": str(self.root.absolute()),
             "part": self.part,
             "landmarks": None if self.landmark_file is None else self.landmark_file.name,
         }

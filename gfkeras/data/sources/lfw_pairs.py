@@ -1,20 +1,17 @@
 """Images from an LFW pairs file."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator
-from typing import Any
 
 from gfkeras import text_lists
 from gfkeras.data.sources import listing
-from gfkeras.data.sources.source import FileSource, Item, NamedPair, Refused
+from gfkeras.data.sources.source import Item, ListSource, NamedPair, Refused
 from gfkeras.files import PathLike
 from gfkeras.lfw_lists import LFWPair, NumberedImages, lfw_pairs
 from gfkeras.safe_text import person_name, utf8
 
 
-class LFWPairsSource(FileSource):
+class LFWPairsSource(ListSource):
     """The images of `pairs.txt` and similar lists, each once, in the order of the list.
 
     `gfkeras.lfw_lists.lfw_pairs` describes the format. Image number 1 of a person is
@@ -36,7 +33,7 @@ class LFWPairsSource(FileSource):
     format = "lfw-pairs"
 
     def __init__(self, pairs_file: PathLike, root: PathLike):
-        self.pairs_file = self.path = listing.existing_file("pairs_file", pairs_file, "LFW's pairs")
+        self.file = self.path = listing.existing_file("pairs_file", pairs_file, "LFW's pairs")
         self.root = listing.existing_folder("root", root, "one folder of images per person")
         self._images = NumberedImages(self.root)
         # Read the first line now, so that a wrong file fails before any work is done.
@@ -70,9 +67,4 @@ class LFWPairsSource(FileSource):
         return Item(utf8(found), person_name(person), listing.locator_of(found))
 
     def _rows(self) -> Iterator[LFWPair]:
-        return lfw_pairs(self.pairs_file, text_lists.lines(self.pairs_file))
-
-    def describe(self) -> dict[str, Any]:
-        """Returns format, pairs file and its size in bytes, and root."""
-        size = self.pairs_file.stat().st_size
-        return {**super().describe(), "bytes": size, "root": str(self.root.absolute())}
+        return lfw_pairs(self.file, text_lists.lines(self.file))

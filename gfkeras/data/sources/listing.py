@@ -1,7 +1,5 @@
 """Image files under a root folder: safe paths, and reading."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable

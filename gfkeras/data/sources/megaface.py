@@ -1,7 +1,5 @@
 """MegaFace's challenge: FaceScrub's actors and a million distractors."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +9,7 @@ from gfkeras import text_lists
 from gfkeras.data.sources import listing
 from gfkeras.data.sources.source import FileSource, Item, Refused, refused
 from gfkeras.data.walk import photos_below
-from gfkeras.errors import one_of
+from gfkeras.errors import one_of, wrong_value
 from gfkeras.files import PathLike, parsed_json
 from gfkeras.safe_text import person_name, utf8
 
@@ -81,10 +79,8 @@ class MegaFaceSource(FileSource):
             if (self.root / name).is_dir():
                 self._folders.setdefault(wanted, name)
         if not self._folders:
-            raise ValueError(
-                f"`root` must contain one of the folders {', '.join(name for _, name in names)}. "
-                f"Received: root={str(self.root)!r}"
-            )
+            expected = f"contain one of the folders {', '.join((name for _, name in names))}"
+            raise wrong_value("root", expected, str(self.root))
         self._lists = {wanted: self._list(wanted) for wanted in self._folders}
         self._noise_files = {
             wanted: listing.existing_file("root", self.root / f"{wanted}_noises.txt", "the noises")
@@ -95,9 +91,7 @@ class MegaFaceSource(FileSource):
         places = (self.root, self.root / "templatelists")
         if part == "megaface" and self.distractors is not None:
             if listing.path_problem(self.distractors):
-                raise ValueError(
-                    f"`distractors` must name a list. Received: distractors={self.distractors!r}"
-                )
+                raise wrong_value("distractors", "name a list", self.distractors)
             found = [place / self.distractors for place in places]
             chosen = next((file for file in found if file.is_file()), found[0])
             return listing.existing_file("distractors", chosen, "the list of distractors")

@@ -1,7 +1,5 @@
 """Opening a source by its path, with automatic detection of the format."""
 
-from __future__ import annotations
-
 import inspect
 import os
 from collections.abc import Callable
@@ -10,10 +8,9 @@ from typing import Any
 
 from gfkeras.data.sources.celeba import IDENTITY_FILE, CelebASource
 from gfkeras.data.sources.ijb import IJBSource
-from gfkeras.data.sources.image_list import ImageListSource
+from gfkeras.data.sources.image_list import ImageListSource, MXNetListSource
 from gfkeras.data.sources.lfw_pairs import LFWPairsSource
 from gfkeras.data.sources.megaface import MegaFaceSource
-from gfkeras.data.sources.mxnet_list import MXNetListSource
 from gfkeras.data.sources.mxnet_records import MXNetRecordsSource, record_files
 from gfkeras.data.sources.source import FolderSource, Source
 from gfkeras.data.sources.tfds import TFDSSource
@@ -21,7 +18,7 @@ from gfkeras.data.sources.verification_bin import VerificationBinSource
 from gfkeras.data.sources.youtube_faces import FOLDERS as YOUTUBE_FOLDERS
 from gfkeras.data.sources.youtube_faces import YouTubeFacesSource
 from gfkeras.data.walk import entries
-from gfkeras.errors import by_name, nearest, unknown_name
+from gfkeras.errors import by_name, nearest, unknown_name, wrong
 
 _TFDS = "tfds:"
 
@@ -70,9 +67,7 @@ def open_source(
         if option not in others:
             raise unknown_name(f"option of format {chosen!r}", option, others)
     if chosen == "lfw-pairs" and "root" not in options:
-        raise ValueError(
-            f"`root` must be the folder of the images that {text!r} names. Received: no root"
-        )
+        raise wrong("root", f"be the folder of the images that {text!r} names", "no root")
     return source(**{first: text.removeprefix(_TFDS) if chosen == "tfds" else path}, **options)
 
 
@@ -82,11 +77,8 @@ def detect_format(path: str | os.PathLike[str]) -> str:
     A file is recognised by its suffix: .rec, .bin, .csv and .tsv, .lst, .txt (LFW's pairs), and
     `identity_CelebA.txt` by its name. A folder is recognised by its content: the folders of
     MegaFace or FaceScrub, IJB's `meta`, YouTube Faces' `frame_images_DB`, CelebA's list, a .rec
-    file, or `dataset_info.json` of TensorFlow Datasets.
-    Any other folder with folders in it has one folder per person.
-
-    Raises:
-        ValueError: for a path that does not exist or matches none of these.
+    file, or `dataset_info.json` of TensorFlow Datasets. Any other folder with folders in it has one
+    folder per person. Raises ValueError for a path that does not exist or matches none of these.
     """
     text = os.fspath(path)
     if text.startswith(_TFDS):
@@ -96,10 +88,8 @@ def detect_format(path: str | os.PathLike[str]) -> str:
         siblings = place.parent.iterdir() if place.parent.is_dir() else ()
         guess = nearest(place.name, (entry.name for entry in siblings))
         hint = f" (did you mean {guess!r}?)" if guess else ""
-        raise ValueError(
-            f"`path` must be a file, a folder or tfds:NAME. "
-            f"Received: path={text!r}, which does not exist{hint}"
-        )
+        received = f"path={text!r}, which does not exist{hint}"
+        raise wrong("path", "be a file, a folder or tfds:NAME", received)
     if place.name.lower() == IDENTITY_FILE.lower():
         return CelebASource.format
     found = _folder_format(place) if place.is_dir() else _SUFFIXES.get(place.suffix.lower())

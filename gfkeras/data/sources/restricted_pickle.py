@@ -345,11 +345,8 @@ def read_pickle(file: FileBytes) -> Any:
 
     Bytes and text are returned as `Span`, NumPy arrays as `Array`, NumPy scalars as Python numbers,
     and the rest as list, tuple, int, bool and None. Memory use grows with the number of values, not
-    with the number of bytes. A length is used only if the file is long enough for it.
-
-    Raises:
-        UnsafePickleError: with the instruction or name that is not allowed, and its place.
-        ValueError: for a file that is truncated, damaged or too large.
+    with the number of bytes. Raises UnsafePickleError, with its place, for an instruction or name
+    that is not allowed, and ValueError for a file that is truncated, damaged or too large.
     """
     with file.path.open("rb") as opened:
         instructions = _Instructions(file, opened)

@@ -1,7 +1,5 @@
 """Sources of face images: items in a fixed order, their bytes, and a folder per person."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -101,6 +99,27 @@ class FileSource(Source):
     def read(self, locator: str) -> bytes:
         """Returns the bytes of the file `locator`, a path under the root."""
         return listing.read_under(self.root, locator)
+
+
+class ListSource(FileSource):
+    """A source of files under `root` that are named in the list `file`."""
+
+    file: Path
+
+    def listed(
+        self,
+        path: str,
+        identity: str | None,
+        landmarks: tuple[tuple[float, float], ...] | None = None,
+    ) -> Item | Refused:
+        """Returns the item of a listed path, which is refused if it is not safe."""
+        name, reason = utf8(path), listing.path_problem(path)
+        return Refused(name, reason) if reason else Item(name, identity, path, landmarks)
+
+    def describe(self) -> dict[str, Any]:
+        """Returns format, path, size of the list in bytes, and root."""
+        size = self.file.stat().st_size
+        return {**super().describe(), "bytes": size, "root": str(self.root.absolute())}
 
 
 class FolderSource(FileSource):

@@ -1,7 +1,5 @@
 """Image data sets that TensorFlow Datasets has prepared."""
 
-from __future__ import annotations
-
 import io
 import os
 import threading
@@ -13,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from gfkeras.data.sources.source import Item, Refused, Source
-from gfkeras.errors import ImageError, by_name, require
+from gfkeras.errors import ImageError, by_name, require, wrong
 
 # For a record at most this far ahead, reading on is faster than starting a new reader.
 _AHEAD = 256
@@ -94,10 +92,9 @@ class TFDSSource(Source):
                 builder = tfds.builder(self.name, data_dir=self.data_dir)
             # The registry raises several kinds of errors, some with pages of known names.
             except (ValueError, ImportError, AttributeError, AssertionError) as error:
-                raise ValueError(
-                    f"`name` must be a data set of tensorflow_datasets or the folder of a "
-                    f"prepared one. Received: name={self.name!r} ({str(error).splitlines()[0]})"
-                ) from error
+                expected = "be a data set of tensorflow_datasets or the folder of a prepared one"
+                received = f"name={self.name!r} ({str(error).splitlines()[0]})"
+                raise wrong("name", expected, received) from error
             if not (Path(builder.data_path) / "dataset_info.json").is_file():
                 raise ValueError(
                     f"`name` must be a data set that is prepared on disk. Received: "
@@ -114,10 +111,8 @@ class TFDSSource(Source):
         solid = [(k, f) for k, f in features.items() if f.shape is not None and len(f.shape) == 3]
         found = images or [k for k, f in solid if f.np_dtype == np.uint8]
         if len(found) != 1:
-            raise ValueError(
-                f"`image` must name the image feature, one of {', '.join(features)}. "
-                f"Received: image=None, and {len(found)} features could be it"
-            )
+            received = f"image=None, and {len(found)} features could be it"
+            raise wrong("image", f"name the image feature, one of {', '.join(features)}", received)
         return found[0]
 
     def _records(self, first: int = 0) -> Iterator[Any]:

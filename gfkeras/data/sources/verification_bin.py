@@ -1,7 +1,5 @@
 """InsightFace's verification sets: `lfw.bin`, `cfp_fp.bin`, `agedb_30.bin` and others."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

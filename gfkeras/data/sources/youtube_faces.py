@@ -1,8 +1,5 @@
 """YouTube Faces: people, their videos, and the frames of each video."""
 
-from __future__ import annotations
-
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +8,7 @@ from gfkeras.data.sources import listing
 from gfkeras.data.sources.source import FileSource, Item, Refused, refused
 from gfkeras.data.walk import people_in, photos_in
 from gfkeras.errors import one_of
+from gfkeras.files import PathLike
 from gfkeras.safe_text import utf8
 
 FOLDERS = ("frame_images_DB", "aligned_images_DB")
@@ -38,7 +36,7 @@ class YouTubeFacesSource(FileSource):
 
     format = "ytf"
 
-    def __init__(self, root: str | os.PathLike[str], images: str | None = None):
+    def __init__(self, root: PathLike, images: str | None = None):
         self.root = self.path = listing.existing_folder("root", root, " or ".join(FOLDERS))
         if images is None:
             images = next((f for f in FOLDERS if (self.root / f).is_dir()), FOLDERS[0])

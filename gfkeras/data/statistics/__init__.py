@@ -5,10 +5,5 @@ from gfkeras.data.statistics.data_statistics import DataStatistics
 from gfkeras.data.statistics.suspects import Mislabelled, NearDuplicate, Suspects, find_suspects
 
 __all__ = [
-    "DataStatistics",
-    "Mislabelled",
-    "NearDuplicate",
-    "Suspects",
-    "contact_sheet",
-    "find_suspects",
-]
+    "DataStatistics", "Mislabelled", "NearDuplicate", "Suspects", "contact_sheet", "find_suspects",
+]  # fmt: skip

@@ -1,7 +1,5 @@
 """Contact sheets: some images of some people on one page."""
 
-from __future__ import annotations
-
 import contextlib
 from collections import Counter
 from collections.abc import Sequence
@@ -31,15 +29,8 @@ def contact_sheet(
 ) -> Image.Image:
     """Draws one row for each person: the name, the number of images, and some of the images.
 
-    Args:
-        rows: (name, number of images or a text, some images (H, W, 3) uint8), for at least one
-            person.
-        title: text at the top.
-        columns: largest number of images in a row.
-        headings: headings of the columns. The default is none.
-
-    Raises:
-        ValueError: if there are no rows.
+    A row is (name, number of images or a text, images (H, W, 3) uint8), of which at most `columns`
+    are drawn below `headings`. Raises ValueError without rows.
     """
     if not rows:
         raise ValueError("`rows` must contain at least one person. Received: none")

@@ -1,7 +1,5 @@
 """Suspicious images found by embeddings: near duplicates, and faces that look like others."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 
@@ -64,17 +62,9 @@ def find_suspects(
 
     An image is probably mislabelled if cos(x, m_j) > cos(x, m_y) + lead. Here m_j is the direction
     of the mean of another person's embeddings, and m_y that of the image's own person without x.
-    The time grows with the square of the number of images.
-
-    Args:
-        embedding: (N, D), not necessarily normalised.
-        names: N names of images.
-        identities: N people.
-        duplicate_cosine: least cosine of near duplicates.
-        lead: least difference by which the other person must be closer.
-
-    Raises:
-        ValueError: for different lengths, embeddings that are not finite, or a bound out of range.
+    Two images are near duplicates from `duplicate_cosine` on. Embeddings are (N, D), not
+    necessarily normalised. The time grows with the square of the number of images. Raises
+    ValueError for different lengths, embeddings that are not finite, or a bound out of range.
     """
     embedding = np.asarray(embedding, np.float32)
     if embedding.ndim != 2 or not len(embedding) == len(names) == len(identities):

@@ -1,13 +1,10 @@
 """Glasses and objects that cover part of the face."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from gfkeras.data.synthetic.canvas import Canvas
 from gfkeras.data.synthetic.geometry import curve, outline
-from gfkeras.data.synthetic.identity import Identity
-from gfkeras.data.synthetic.variation import Variation
+from gfkeras.data.synthetic.identity import Identity, Variation
 
 _TURN = np.linspace(0.0, 2 * np.pi, 32, endpoint=False)
 

@@ -1,7 +1,5 @@
 """Data sets of synthetic faces: arrays in memory or a folder of files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import cv2

@@ -1,15 +1,12 @@
 """Eyes, brows, nose, mouth and skin marks."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
 
 from gfkeras.data.synthetic.canvas import Canvas
 from gfkeras.data.synthetic.geometry import curve, ellipse, mouth_shape
-from gfkeras.data.synthetic.identity import Identity
-from gfkeras.data.synthetic.variation import Variation
+from gfkeras.data.synthetic.identity import Identity, Variation
 
 _DARK = np.array((26, 14, 12), np.float32)
 _LID = np.linspace(-1.0, 1.0, 15, dtype=np.float32)

@@ -1,15 +1,12 @@
 """Curves, the relief and pose of a head, and the alignment to ArcFace's five points."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import numpy as np
 
 from gfkeras.data.alignment.align import ARCFACE_TEMPLATE
 from gfkeras.data.synthetic.canvas import MIDLINE
-from gfkeras.data.synthetic.identity import Identity
-from gfkeras.data.synthetic.variation import Variation
+from gfkeras.data.synthetic.identity import Identity, Variation
 
 # ArcFace's template for a 112x112 image: eyes, nose tip, mouth corners (x, y).
 TEMPLATE = ARCFACE_TEMPLATE.astype(np.float32)

@@ -1,13 +1,10 @@
 """Head, neck, ears, hair and facial hair."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from gfkeras.data.synthetic.canvas import Canvas
 from gfkeras.data.synthetic.geometry import curve, ellipse, mouth_shape, outline
-from gfkeras.data.synthetic.identity import Identity
-from gfkeras.data.synthetic.variation import Variation
+from gfkeras.data.synthetic.identity import Identity, Variation
 
 
 def _face_outline(p: Identity) -> np.ndarray:

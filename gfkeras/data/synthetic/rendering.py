@@ -1,7 +1,5 @@
 """Images of synthetic people, from the drawing to the camera."""
 
-from __future__ import annotations
-
 import numbers
 
 import cv2
@@ -10,9 +8,8 @@ import numpy as np
 from gfkeras.data.synthetic import accessories, features, head
 from gfkeras.data.synthetic.canvas import MARGIN, MIDLINE, Canvas
 from gfkeras.data.synthetic.geometry import picture_to_face
-from gfkeras.data.synthetic.identity import Identity, draw_identity
+from gfkeras.data.synthetic.identity import Identity, Variation, draw_identity, draw_variation
 from gfkeras.data.synthetic.shading import light_face
-from gfkeras.data.synthetic.variation import Variation, draw_variation
 
 SIZE = 112
 # The canvas has twice the resolution of the image. Averaging it down smooths the edges.

@@ -1,14 +1,11 @@
 """Light on the relief of a face: normals from a height field, diffuse light and highlights."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 
 from gfkeras.data.synthetic.canvas import MARGIN, MIDLINE, SPAN
 from gfkeras.data.synthetic.geometry import mouth_shape, rotation
-from gfkeras.data.synthetic.identity import Identity
-from gfkeras.data.synthetic.variation import Variation
+from gfkeras.data.synthetic.identity import Identity, Variation
 
 _CELLS = int(SPAN)  # The light is computed once per template pixel and then enlarged.
 _X = (np.arange(_CELLS, dtype=np.float32) + 0.5) - MIDLINE - MARGIN

@@ -1,9 +1,6 @@
 """Cleaning with sub-centers: train, drop distant images, train on the rest."""
 
-from __future__ import annotations
-
 import dataclasses
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +10,18 @@ import numpy as np
 
 from gfkeras.data import FaceFolder, Faces, RecordSet
 from gfkeras.data.walk import left_out_note
-from gfkeras.errors import in_range
+from gfkeras.errors import in_range, wrong, wrong_value
 from gfkeras.evaluation.plots.style import save_figure
 from gfkeras.experiments.cleaning import recipes
 from gfkeras.experiments.cleaning import result as reports
-from gfkeras.experiments.cleaning.manifest import image_name, require_place, write_manifest
 from gfkeras.experiments.cleaning.plots import angle_histogram, write_sheets
-from gfkeras.experiments.cleaning.result import CleaningResult, DroppedImage
+from gfkeras.experiments.cleaning.result import (
+    CleaningResult,
+    DroppedImage,
+    image_name,
+    require_place,
+    write_manifest,
+)
 from gfkeras.experiments.cleaning.sub_centers import (
     PAPER_ANGLE,
     DominantCenters,
@@ -27,6 +29,7 @@ from gfkeras.experiments.cleaning.sub_centers import (
     Progress,
     automatic_angle,
 )
+from gfkeras.files import PathLike
 from gfkeras.training import Recipe, load_classifier, train
 from gfkeras.training.run_folder import RECIPE_FILE, check_folder, read_recipe
 from gfkeras.training.training_data import load_faces
@@ -37,9 +40,9 @@ AUTOMATIC = "auto"
 
 
 def clean(
-    source: Recipe | str | os.PathLike[str],
+    source: Recipe | PathLike,
     data: FaceFolder | RecordSet,
-    out: str | os.PathLike[str],
+    out: PathLike,
     *,
     angle: float | str = PAPER_ANGLE,
     sub_centers: int | None = None,
@@ -59,31 +62,13 @@ def clean(
     `out` gets `sub_centers/` (the run with K centers), `cleaned.txt` or `cleaned/`, `dropped.csv`,
     `classes.csv`, `report.json`, `angles.png` (the histogram of angles) and `dropped_*.jpg`. These
     sheets show each dropped image next to images of its own label and of the person that it looks
-    like. With `retrain`, `out` also gets `retrained/`.
+    like. With `retrain`, `out` also gets `retrained/`, trained with ArcFace on the kept images,
+    with as many batches as all images would give.
 
-    Args:
-        source: a recipe, a recipe file or a built-in name, with the head ArcFace or
-            SubCenterArcFace. Or the folder of a run that was trained with SubCenterArcFace on the
-            same data.
-        data: the data to clean.
-        out: the folder of the cleaning. It must not hold another cleaning unless `resume`.
-        angle: degrees, in (0, 180). "auto" uses the valley between the angles of right and of wrong
-            labels, or 75 if there is no valley (`sub_centers.automatic_angle`).
-        sub_centers: K, at least 2. By default K of the recipe, or 3.
-        retrain: train the recipe with ArcFace on the kept images, with as many batches as all
-            images would give.
-        resume: continue an earlier call with the same arguments, as `train` does.
-        verbose, callbacks: passed to `train`, for both trainings.
-        progress: called with (stage, done, total) while images are measured.
-
-    Raises:
-        ValueError: if recipe, run, data or arguments do not fit, if fewer than two identities would
-            be left, or if data in `out` would be lost.
-
-    Example:
-        data = FaceFolder("photos")
-        result = clean("orl_arcface", data, "runs/clean")
-        train("orl_arcface", FaceFolder("photos", images=result.manifest), "runs/cleaned")
+    The arguments are those of `gfkeras.tasks.clean.clean`, with a recipe, its name or a run as
+    source. `verbose` and `callbacks` are passed to both trainings. Raises ValueError if recipe,
+    run, data or arguments do not fit, if fewer than two identities would be left, or if data in
+    `out` would be lost.
     """
     out = Path(out)
     # Check everything that can be checked before a training that may take hours.
@@ -144,15 +129,13 @@ def clean(
 def _check_angle(angle: float | str) -> None:
     if isinstance(angle, str):
         if angle != AUTOMATIC:
-            raise ValueError(
-                f"`angle` must be a number of degrees or {AUTOMATIC!r}. Received: angle={angle!r}"
-            )
+            raise wrong_value("angle", f"be a number of degrees or {AUTOMATIC!r}", angle)
     elif in_range("angle", angle, 0, 180, " degrees") <= 0:
         raise ValueError(f"`angle` must be above 0 degrees. Received: angle={angle!r}")
 
 
 def _opened(
-    source: Recipe | str | os.PathLike[str],
+    source: Recipe | PathLike,
     data: FaceFolder | RecordSet,
     out: Path,
     sub_centers: int | None,
@@ -168,10 +151,8 @@ def _opened(
             )
         recipe = read_recipe(run)
         if recipe.head.name != recipes.SUB_CENTER_HEAD:
-            raise ValueError(
-                f"`source` must be a run with the head {recipes.SUB_CENTER_HEAD}. "
-                f"Received: {str(run)!r}, whose head {recipe.head.name} has no sub-centers"
-            )
+            received = f"{str(run)!r}, whose head {recipe.head.name} has no sub-centers"
+            raise wrong("source", f"be a run with the head {recipes.SUB_CENTER_HEAD}", received)
         recipe = recipes.with_sub_centers(recipe)
     else:
         run = None

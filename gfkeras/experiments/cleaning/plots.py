@@ -11,9 +11,8 @@ import numpy as np
 from gfkeras.data import Faces, RecordSet
 from gfkeras.data.statistics import contact_sheet
 from gfkeras.evaluation.plots import style
-from gfkeras.experiments.cleaning.label_noise import OperatingPoint
 from gfkeras.experiments.cleaning.result import DroppedImage
-from gfkeras.experiments.cleaning.sub_centers import DominantCenters
+from gfkeras.experiments.cleaning.sub_centers import DominantCenters, OperatingPoint
 from gfkeras.files import replacing
 
 if TYPE_CHECKING:

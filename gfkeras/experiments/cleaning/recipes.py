@@ -1,10 +1,9 @@
 """The two recipes of a cleaning: sub-centers to find wrong labels, then one center."""
 
-from __future__ import annotations
-
 import inspect
 from typing import Any
 
+from gfkeras.errors import wrong_value
 from gfkeras.heads import ArcFace, SubCenterArcFace
 from gfkeras.training import Recipe
 
@@ -33,7 +32,9 @@ def with_sub_centers(recipe: Recipe, sub_centers: int | None = None) -> Recipe:
     if sub_centers is None:
         default = inspect.signature(SubCenterArcFace.__init__).parameters["sub_centers"].default
         sub_centers = arguments.get("sub_centers", default)
-    check_sub_centers(sub_centers)
+    if sub_centers < 2:
+        expected = "be at least 2: with one, wrong labels have no center of their own to go to"
+        raise wrong_value("sub_centers", expected, sub_centers)
     return _with_head(recipe, SUB_CENTER_HEAD, arguments | {"sub_centers": sub_centers})
 
 
@@ -62,15 +63,6 @@ def with_same_updates(recipe: Recipe, images: int, kept: int) -> Recipe:
     if recipe.schedule.milestones and recipe.schedule.unit == "epochs":
         tables["schedule"]["milestones"] = [stretch * e for e in recipe.schedule.milestones]
     return Recipe.parse(tables)
-
-
-def check_sub_centers(sub_centers: int) -> None:
-    """Raises ValueError for K = 1, because all images of an identity then share one center."""
-    if sub_centers < 2:
-        raise ValueError(
-            "`sub_centers` must be at least 2: with one, wrong labels have no center of their own "
-            f"to go to. Received: sub_centers={sub_centers}"
-        )
 
 
 def _with_head(recipe: Recipe, name: str, arguments: dict[str, Any]) -> Recipe:

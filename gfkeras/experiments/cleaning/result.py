@@ -1,18 +1,21 @@
-"""Results of a cleaning, and the files that report them."""
-
-from __future__ import annotations
+"""Results of a cleaning, the files that report them, and the cleaned manifest."""
 
 import csv
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
+from gfkeras.data import FaceFolder, Faces, ImageError, RecordSet
+from gfkeras.data.folder import check_listable, write_image_list
+from gfkeras.data.records.manifest import Manifest
+from gfkeras.data.records.selection import SELECTION_NOTE, write_selection
+from gfkeras.errors import wrong_value
 from gfkeras.experiments.cleaning.sub_centers import DominantCenters
-from gfkeras.files import csv_file, write_json
+from gfkeras.files import csv_file, replacing, write_json
 from gfkeras.safe_text import csv_cell
 from gfkeras.training import TrainingResult
 
@@ -23,15 +26,11 @@ _CLASSES = ("identity", "images", "dominant_share", "dropped", "kept")
 
 @dataclasses.dataclass(frozen=True)
 class DroppedImage:
-    """An image that the cleaned manifest leaves out.
+    """An image that the cleaned manifest leaves out, with its label `identity`.
 
-    Attributes:
-        image: the path below the folder of people, or the record's name in its source.
-        identity: the label of the image.
-        angle: degrees to the dominant center of that identity. NaN if the image was unreadable.
-        looks_like, looks_like_angle: the other identity with the nearest dominant center, and the
-            angle to that center in degrees.
-        row: its position among the measured faces.
+    `image` is the path below the folder of people, or the record's name. `angle` is to the dominant
+    center of the label, in degrees, or NaN if the image was unreadable. `looks_like` is the other
+    identity with the nearest dominant center. `row` is the position among the measured faces.
     """
 
     image: str
@@ -143,22 +142,14 @@ class CleaningResult:
 
 def write(result: CleaningResult) -> None:
     """Writes `dropped.csv`, `classes.csv` and `report.json`, each whole or not at all."""
-    dropped = [
-        (
-            PurePosixPath(d.image),
-            d.identity,
-            _degrees(d.angle),
-            d.looks_like,
-            _degrees(d.looks_like_angle),
-        )
-        for d in result.dropped
-    ]
-    classes = [
-        (c["identity"], c["images"], f"{c['dominant_share']:.4f}", c["dropped"], c["kept"])
-        for c in result.classes()
-    ]
-    _write_csv(result.out / DROPPED_FILE, _DROPPED, dropped)
-    _write_csv(result.out / CLASSES_FILE, _CLASSES, classes)
+    with csv_file(result.out / DROPPED_FILE, _DROPPED) as write_row:
+        for d in result.dropped:
+            other = (d.looks_like, _degrees(d.looks_like_angle))
+            write_row([PurePosixPath(d.image), d.identity, _degrees(d.angle), *other])
+    with csv_file(result.out / CLASSES_FILE, _CLASSES) as write_row:
+        for c in result.classes():
+            share = f"{c['dominant_share']:.4f}"
+            write_row([c["identity"], c["images"], share, c["dropped"], c["kept"]])
     write_json(result.out / REPORT_FILE, result.to_json())
 
 
@@ -178,11 +169,69 @@ def require_same(out: Path, dropped: Sequence[DroppedImage]) -> None:
         )
 
 
-def _write_csv(path: Path, headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with csv_file(path, headings) as write:
-        for row in rows:
-            write(row)
-
-
 def _degrees(angle: float) -> str:
     return "" if math.isnan(angle) else f"{angle:.2f}"
+
+
+LIST_FILE, RECORDS_FOLDER = "cleaned.txt", "cleaned"
+
+
+def image_name(data: FaceFolder | RecordSet, faces: Faces | RecordSet, row: int) -> str:
+    """Returns the name of an image: its path below the folder of people, or the record's name."""
+    if isinstance(faces, RecordSet):
+        try:
+            return faces.record(row).name
+        except ImageError as error:
+            return error.path
+    assert isinstance(data, FaceFolder)
+    return faces.paths[row].relative_to(data.root).as_posix()
+
+
+def require_place(data: FaceFolder | RecordSet, out: Path) -> None:
+    """Raises ValueError if the kept records would replace data that no cleaning can restore.
+
+    Also raises it for image names that the list of kept files cannot hold.
+    """
+    if isinstance(data, FaceFolder):
+        check_listable(data.listed())
+    folder = out / RECORDS_FOLDER
+    if not isinstance(data, RecordSet) or not folder.exists():
+        return
+    if folder.samefile(data.folder):
+        expected = f"not be the folder that contains `data`: {str(folder)!r} would be replaced"
+        raise wrong_value("out", expected, str(out))
+    try:
+        # Only records with this note come from a cleaning and can be made again.
+        ours = SELECTION_NOTE in Manifest.read(folder).options
+    except ValueError:
+        ours = False
+    if not ours:
+        raise ValueError(
+            f"`out` must not hold a folder {RECORDS_FOLDER!r} that no earlier cleaning wrote, "
+            f"because it would be replaced. Received: out={str(out)!r}"
+        )
+
+
+def write_manifest(
+    data: FaceFolder | RecordSet,
+    faces: Faces | RecordSet,
+    dropped: np.ndarray,
+    out: Path,
+    note: Mapping[str, Any],
+) -> Path:
+    """Writes all of `data` except the rows `dropped` of `faces`. People held out are included.
+
+    Returns `cleaned.txt` (`gfkeras train --data DIR --images cleaned.txt`), or the folder `cleaned`
+    of records with a note in its manifest (`gfkeras train --data cleaned`).
+    """
+    if isinstance(data, RecordSet):
+        assert isinstance(faces, RecordSet)
+        keep = ~np.isin(data.rows, faces.rows[dropped])
+        with replacing(out / RECORDS_FOLDER) as folder:
+            write_selection(data, keep, folder, note)
+        return out / RECORDS_FOLDER
+    assert isinstance(faces, Faces)
+    left_out = {*(faces.paths[row] for row in dropped), *(path for path, _ in faces.skipped)}
+    listed = zip(data.paths, data.listed(), strict=True)
+    write_image_list(out / LIST_FILE, [name for path, name in listed if path not in left_out])
+    return out / LIST_FILE

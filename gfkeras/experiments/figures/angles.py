@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gfkeras.errors import by_name
+from gfkeras.errors import by_name, wrong
 from gfkeras.evaluation import PairsResult
 from gfkeras.evaluation.plots.scores import draw_kinds
 from gfkeras.evaluation.plots.style import INK, STYLES, figure_with_axes, legend_below
@@ -21,14 +21,10 @@ EDGES = np.arange(0.0, 180.1, 2.0)
 
 @dataclass(frozen=True, eq=False)
 class PairAngles:
-    """Angles between the embeddings of pairs, in degrees.
+    """Angles (N,) between the embeddings of pairs, in degrees, and which pairs are genuine.
 
-    Attributes:
-        angle: (N,) float64, the angle of each pair.
-        same: (N,) bool, true for genuine pairs.
-        accuracy: ten-fold accuracy, a fraction.
-        threshold: mean of the folds' thresholds. Pairs at this angle or below are accepted.
-        at_far: the thresholds by FAR, keyed "1e-3".
+    `threshold` is the mean of the folds' thresholds. Pairs at this angle or below are accepted.
+    `at_far` has the thresholds by FAR, keyed "1e-3".
     """
 
     angle: np.ndarray
@@ -39,29 +35,20 @@ class PairAngles:
 
     @classmethod
     def of(cls, result: PairsResult, fars: Sequence[str] = ()) -> PairAngles:
-        """Returns the angles of pairs that were scored by the cosine.
+        """Returns the angles of pairs that `evaluate_pairs` scored by the cosine.
 
-        Args:
-            result: a result of `evaluate_pairs` with `COSINE`.
-            fars: the thresholds to keep, by FAR, such as "1e-2".
-
-        Raises:
-            ValueError: if the result lacks a FAR, if it has too few impostor pairs for it, or if
-                the scores are not cosines.
+        `fars` are the thresholds to keep, such as "1e-2". Raises ValueError if the result lacks a
+        FAR, if it has too few impostor pairs for it, or if the scores are not cosines.
         """
         if np.abs(result.scores).max() > 1 + 1e-4:
-            raise ValueError(
-                "`result` must be measured by the cosine, from −1 to 1. "
-                f"Received: scores up to {np.abs(result.scores).max():.4g} in size"
-            )
+            received = f"scores up to {np.abs(result.scores).max():.4g} in size"
+            raise wrong("result", "be measured by the cosine, from −1 to 1", received)
         at_far = {}
         for far in fars:
             threshold = by_name("FAR", far, result.threshold_at_far)
             if threshold is None:
-                raise ValueError(
-                    f"`fars` must be rates that {result.impostor:,} impostor pairs can measure. "
-                    f"Received: {far}"
-                )
+                expected = f"be rates that {result.impostor:,} impostor pairs can measure"
+                raise wrong("fars", expected, far)
             at_far[far] = float(_degrees(threshold))
         threshold = float(_degrees(result.threshold))
         return cls(_degrees(result.scores), result.same, result.accuracy, threshold, at_far)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gfkeras.evaluation.plots.style import BLUE, INK, MUTED, VERMILION, new_figure, set_title
-from gfkeras.experiments.figures.margins import chosen_heads, head_at
+from gfkeras.experiments.figures.margins import chosen_heads, grouped, head_at
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,12 +26,9 @@ _COLUMNS, _PANEL = 4, 2.75
 class DecisionBoundary:
     """Where a head is satisfied with an embedding of the first and of the second class.
 
-    Attributes:
-        head, setting: as in `MarginCurve`.
-        first: (T, T) float64, the lead of the first class's logit, which has the margin, over the
-            other logit. Rows are θ1 to the first center and columns are θ2 to the second, both in
-            `DEGREES`.
-        second: (T, T) float64, the same for the second class and its logit.
+    `first`, (T, T) float64, is the lead of the first class's logit, which has the margin, over the
+    other logit. Rows are θ1 to the first center and columns θ2 to the second, both in `DEGREES`.
+    `second` is the same for the second class. `head` and `setting` are those of `MarginCurve`.
     """
 
     head: str
@@ -48,11 +45,8 @@ class DecisionBoundary:
 def decision_boundaries(names: Sequence[str] | None = None) -> list[DecisionBoundary]:
     """Returns the boundaries of the named heads with their default margins. All by default.
 
-    The heads compute them: an embedding x has each pair of angles to two centers, and the
-    label of either. `LENGTHS` are the lengths of the two weights.
-
-    Raises:
-        ValueError: for an unknown name.
+    The heads compute them: an embedding x has each pair of angles to two centers, and the label of
+    either. `LENGTHS` are the lengths of the two weights. Raises ValueError for an unknown name.
     """
     theta = np.radians(DEGREES)
     count, zero = len(theta), np.zeros(len(DEGREES))
@@ -83,10 +77,7 @@ def boundary_figure(boundaries: Sequence[DecisionBoundary]) -> Figure:
 
     In the coloured areas, an embedding of the class is satisfied: its logit leads despite the
     margin. The white gap between the areas is the margin, which no embedding of either class may
-    enter. The dashed line is θ1 = θ2.
-
-    Raises:
-        ValueError: without boundaries.
+    enter. The dashed line is θ1 = θ2. Raises ValueError without boundaries.
     """
     if not boundaries:
         raise ValueError("`boundaries` must hold at least one. Received: none")
@@ -126,16 +117,8 @@ def boundary_figure(boundaries: Sequence[DecisionBoundary]) -> Figure:
 
 
 def _merged(boundaries: Sequence[DecisionBoundary]) -> list[tuple[str, DecisionBoundary]]:
-    merged: list[list[DecisionBoundary]] = []
-    for boundary in boundaries:
-        for alike in merged:
-            if np.array_equal(alike[0].first > 0, boundary.first > 0):
-                alike.append(boundary)
-                break
-        else:
-            merged.append([boundary])
     found = []
-    for alike in merged:
+    for alike in grouped(boundaries, lambda a, b: np.array_equal(a.first > 0, b.first > 0)):
         names = ", ".join(dict.fromkeys(boundary.head for boundary in alike))
         found.append((f"{textwrap.fill(names, 20)}\n{alike[0].setting}", alike[0]))
     return found

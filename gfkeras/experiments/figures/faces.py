@@ -12,7 +12,7 @@ import numpy as np
 
 from gfkeras.data import FaceFolder
 from gfkeras.data.images import read_image
-from gfkeras.errors import ImageError, positive_int
+from gfkeras.errors import ImageError, positive_int, wrong
 
 if TYPE_CHECKING:
     from gfkeras.inference import Embedder
@@ -38,22 +38,15 @@ def choose_people(
 ) -> ChosenImages:
     """Returns the people with the most images, and some images of each.
 
-    Args:
-        folder: one folder per person.
-        people: number of people, each with at least two images. By default all people of `folder`,
-            who must then all have two images.
-        images: the most images of a person, drawn by `seed`. All by default.
-
-    Raises:
-        ValueError: if there are fewer than two people with two images, or fewer than requested.
+    By default these are all people of the folder, who must then all have two images, and all
+    images. At most `images` of a person are drawn by `seed`. Raises ValueError if there are fewer
+    than two people with two images, or fewer than requested.
     """
     counts = np.bincount(folder.labels, minlength=len(folder.identities))
     several = np.flatnonzero(counts >= 2)
     if people is None and len(several) < len(counts):
         short = folder.identities[int(np.flatnonzero(counts < 2)[0])]
-        raise ValueError(
-            f"`identities` must be people with at least two images. Received: {short!r} with one"
-        )
+        raise wrong("identities", "be people with at least two images", f"{short!r} with one")
     wanted = len(several) if people is None else positive_int("people", people)
     if not 2 <= wanted <= len(several):
         raise ValueError(
@@ -109,17 +102,10 @@ def network_outputs(
 ) -> NetworkOutputs:
     """Runs a model over files, 256 images at a time.
 
-    Args:
-        embedder: a model in any format.
-        paths: images of aligned faces, or files that `reader` can read.
-        keys: the outputs to keep: "embedding" (v̄), "instance" (v), "group_feature" (v̂),
-            "group_logits".
-        optional: outputs to keep if the model has them.
-        reader: turns a file into an aligned face. `read_image` by default.
-        progress: called with (files done, all files).
-
-    Raises:
-        ValueError: if the model lacks one of the outputs, or if no file is readable.
+    The outputs `keys` are kept, and those in `optional` if the model has them: "embedding" (v̄),
+    "instance" (v), "group_feature" (v̂), "group_logits". `reader` turns a file into an aligned
+    face, by default `read_image`. `progress` is called with (files done, all files). Raises
+    ValueError if the model lacks one of the outputs, or if no file is readable.
     """
     read = reader or (lambda path: read_image(path, embedder.image_size))
 
@@ -158,8 +144,6 @@ def network_outputs(
 
 def _output(outputs: dict[str, np.ndarray], key: str) -> np.ndarray:
     if key not in outputs:
-        raise ValueError(
-            f"`model` must be a GroupFace, with groups and the output {key!r}, which an artefact "
-            f"may lack. Received: a model with {', '.join(map(repr, sorted(outputs)))}"
-        )
+        expected = f"be a GroupFace, with groups and the output {key!r}, which an artefact may lack"
+        raise wrong("model", expected, f"a model with {', '.join(map(repr, sorted(outputs)))}")
     return outputs[key]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gfkeras.errors import one_of, positive_int
+from gfkeras.errors import one_of, positive_int, wrong
 from gfkeras.evaluation.metrics import effective_groups
 from gfkeras.evaluation.plots import style
 from gfkeras.files import CONFIG_FILE, parsed_json, settings_text
@@ -34,9 +34,8 @@ _TILE, _GAP = 0.62, 0.05
 class GroupDistribution:
     """Shares of K groups over some faces.
 
-    Attributes:
-        faces: (K,) int64, number of faces whose largest probability is in each group.
-        probability: (K,) float64, mean probability of each group. The sum is 1.
+    `faces` (K,) int64 counts the faces whose largest probability is in each group, and
+    `probability` (K,) float64 is the mean probability of each.
     """
 
     faces: np.ndarray
@@ -47,10 +46,8 @@ class GroupDistribution:
         """Returns the distribution of logits (N, K), N at least 1."""
         logits = np.asarray(group_logits, np.float64)
         if logits.ndim != 2 or 0 in logits.shape:
-            raise ValueError(
-                "`group_logits` must have the shape (faces, groups), with at least one of each. "
-                f"Received: a shape of {logits.shape}"
-            )
+            expected = "have the shape (faces, groups), with at least one of each"
+            raise wrong("group_logits", expected, f"a shape of {logits.shape}")
         # Subtracting the maximum keeps exp from overflowing and does not change the softmax.
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         probability = powers / powers.sum(axis=1, keepdims=True)
@@ -160,10 +157,8 @@ def sheet_rows(
     distribution = GroupDistribution.of(logits)
     who = np.asarray(labels)
     if who.shape != (len(logits),):
-        raise ValueError(
-            f"`labels` must have one entry for each of the {len(logits)} faces. "
-            f"Received: shape {who.shape}"
-        )
+        received = f"shape {who.shape}"
+        raise wrong("labels", f"have one entry for each of the {len(logits)} faces", received)
     group = logits.argmax(axis=1)
     # Compare log odds: the probabilities themselves soon round to 1.
     others = np.where(np.arange(logits.shape[1]) == group[:, None], -np.inf, logits)
@@ -232,13 +227,10 @@ def group_sheet_figure(
 
 @dataclass(frozen=True, eq=False)
 class GroupLog:
-    """Effective groups by epoch, over the training faces.
+    """Effective groups by epoch, from 1, over the training faces: (E,) arrays.
 
-    Attributes:
-        epochs: (E,) int64, from 1.
-        effective, effective_soft: (E,) float64, from the shares of faces and from the mean
-            probabilities.
-        num_groups: K, or None if the run does not record it.
+    `effective` is computed from the shares of faces, `effective_soft` from the mean probabilities.
+    `num_groups` is None if the run does not record it.
     """
 
     epochs: np.ndarray
@@ -251,10 +243,8 @@ class GroupLog:
         """Reads the log of a folder that `gfkeras train --out` wrote for a model with groups."""
         path = Path(run) / LOG_FILE
         if not path.is_file():
-            raise ValueError(
-                f"`run` must be a folder that `gfkeras train --out` wrote, with {LOG_FILE}. "
-                f"Received: {os.fspath(run)!r}"
-            )
+            expected = f"be a folder that `gfkeras train --out` wrote, with {LOG_FILE}"
+            raise wrong("run", expected, repr(os.fspath(run)))
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         if not rows or HARD not in rows[0]:

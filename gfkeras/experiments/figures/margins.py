@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ from gfkeras.evaluation.plots.style import COLORS, INK, STYLES, dress, new_figur
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+T = TypeVar("T")
 
 ANGLES = np.linspace(0.0, 180.0, 361)
 _NORM_BY_QUALITY = ("AdaFace", "MagFace")
@@ -132,17 +134,22 @@ def margin_figure(curves: Sequence[MarginCurve], angles: npt.ArrayLike = ANGLES)
     return figure
 
 
+def grouped(items: Sequence[T], same: Callable[[T, T], bool]) -> list[list[T]]:
+    """Returns groups of items that are the same as the first of their group."""
+    groups: list[list[T]] = []
+    for item in items:
+        group = next((each for each in groups if same(each[0], item)), None)
+        if group is None:
+            groups.append([item])
+        else:
+            group.append(item)
+    return groups
+
+
 def _merged(curves: Sequence[MarginCurve]) -> list[tuple[str, MarginCurve]]:
     """Returns each distinct curve once, with the names of all equal curves."""
-    merged: list[list[MarginCurve]] = []
-    for curve in curves:
-        for alike in merged:
-            # Curves that differ less than this cannot be distinguished in the plot.
-            if np.allclose(alike[0].logit, curve.logit, atol=1e-4):
-                alike.append(curve)
-                break
-        else:
-            merged.append([curve])
+    # Curves that differ less than this cannot be distinguished in the plot.
+    merged = grouped(curves, lambda a, b: np.allclose(a.logit, b.logit, atol=1e-4))
     return [(_label(alike), alike[0]) for alike in merged]
 
 

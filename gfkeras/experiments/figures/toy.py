@@ -37,13 +37,10 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "*", ">")
 
 @dataclass(frozen=True, eq=False)
 class ToyEmbedding:
-    """The embeddings of a small network that was trained with one head.
+    """The embeddings (N, K) of a small network that was trained with one head.
 
-    Attributes:
-        head, setting: the head and its arguments, for the title.
-        embedding: (N, K) float32 of the training faces.
-        centers: (C, K) float32, the head's centers.
-        labels: (N,) int.
+    `head` and `setting`, its arguments, are for the title. `centers` are the head's, (C, K)
+    float32.
     """
 
     head: str
@@ -113,20 +110,11 @@ def train_toy(
 ) -> ToyEmbedding:
     """Trains a small convolutional network with one head and returns its embeddings.
 
-    The images are averaged to 28×28 pixels. The network has three convolutions, and Adam trains it
-    with a rate that falls to 0. In the plane, an identity cannot pass between two others. So the
-    centers of all heads start spread evenly, and only the training moves them.
-
-    Args:
-        name: a head of `gfkeras.heads`. Those of `TOY_HEADS` have arguments for this size.
-        images: (N, 112, 112, 3), uint8.
-        labels: (N,) int, from 0.
-        dimensions: K, the width of the embedding.
-        epochs: number of epochs.
-        seed: seed of weights and batches.
-
-    Raises:
-        ValueError: see `check_toy`.
+    The images, (N, 112, 112, 3) uint8, are averaged to 28×28 pixels. The network has three
+    convolutions, and Adam trains it with a rate that falls to 0. In the plane, an identity cannot
+    pass between two others. So the centers of all heads start spread evenly, and only the training
+    moves them. The heads of `TOY_HEADS` have arguments for this size. Raises ValueError like
+    `check_toy`.
     """
     check_toy([name], dimensions, epochs)
     setting, arguments = (TOY_HEADS | _OTHER_HEADS).get(name, ("defaults", {}))
@@ -170,14 +158,8 @@ def toy_figure(toys: Sequence[ToyEmbedding], title: str) -> Figure:
     In 2-D, the upper row has the embeddings and the lower row their directions. Lines are the
     centers. An arc outside the circle spans the middle 90 % of an identity's faces, so the gaps
     between the arcs are the angular margins. In 3-D, the rows show both sides of the sphere of
-    directions, with the number of an identity at its center.
-
-    Args:
-        toys: results of `train_toy` with equal dimensions, 2 or 3.
-        title: the network and the data, above all panels.
-
-    Raises:
-        ValueError: without results, or for another number of dimensions.
+    directions, with the number of an identity at its center. Raises ValueError without results, or
+    if they do not all have 2 or 3 dimensions.
     """
     widths = {toy.embedding.shape[1] for toy in toys}
     if widths not in ({2}, {3}):

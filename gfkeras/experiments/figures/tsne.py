@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from gfkeras.errors import wrong, wrong_value
 from gfkeras.evaluation.plots.style import COLORS, INK, MUTED, WIDTH, new_figure, plain, set_title
 
 if TYPE_CHECKING:
@@ -70,10 +71,8 @@ def project(
     rows = np.asarray(embedding, np.float64)
     who = np.asarray(labels)
     if rows.ndim != 2 or who.shape != (len(rows),):
-        raise ValueError(
-            "`embedding` must be (N, D) and `labels` (N,). "
-            f"Received: shapes {rows.shape} and {who.shape}"
-        )
+        received = f"shapes {rows.shape} and {who.shape}"
+        raise wrong("embedding", "be (N, D) and `labels` (N,)", received)
     if len(rows) < 4 or not 2 <= len(np.unique(who)) < len(rows):
         raise ValueError(
             "`labels` must belong to at least four images and two people, and one person must "
@@ -82,10 +81,7 @@ def project(
     if perplexity is None:
         perplexity = min(30.0, (len(rows) - 1) / 3)
     if not 0 < perplexity < len(rows):
-        raise ValueError(
-            f"`perplexity` must be positive and below the {len(rows)} images. "
-            f"Received: perplexity={perplexity}"
-        )
+        raise wrong_value("perplexity", f"be positive and below the {len(rows)} images", perplexity)
     unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     points = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(unit)
     cosines = unit @ unit.T
@@ -103,18 +99,14 @@ def tsne_figure(
 ) -> Figure:
     """Draws a panel for each embedding of the same images. People differ in colour and marker.
 
-    Args:
-        panels: projections by title, such as "Baseline", "v" and "v̄".
-        labels: (N,) int, the position in `names` for each image.
-        names: the people's names for the legend.
+    `panels` are projections by title, such as "Baseline", "v" and "v̄". `labels` (N,) are positions
+    in `names`, the people's names for the legend.
     """
     who = np.asarray(labels)
     sizes = {len(panel.points) for panel in panels.values()}
     if sizes != {len(who)}:
-        raise ValueError(
-            f"`panels` must each have a point for each of the {len(who)} images. "
-            f"Received: {sorted(sizes) or 'none'}"
-        )
+        received = sorted(sizes) or "none"
+        raise wrong("panels", f"each have a point for each of the {len(who)} images", received)
     width = max(WIDTH, _PANEL * len(panels))
     room = _MARKER + _LETTER * max(len(name) for name in names)
     # The longest name decides how many columns of the legend fit.

@@ -1,7 +1,5 @@
 """Batch statistics of a network, and the image terms of an inversion's loss."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 from collections.abc import Iterator
@@ -10,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+
+from gfkeras.errors import wrong
 
 
 def channel_statistics(inputs: Any) -> tuple[Any, Any]:
@@ -94,10 +94,8 @@ class BatchStatistics:
     def __init__(self, model: keras.Model, least_values: int = 1):
         self.layers = batch_normalizations(model)
         if not self.layers:
-            raise ValueError(
-                "`model` must have batch normalisation, whose statistics describe faces. "
-                f"Received: {model.name!r}, which has none"
-            )
+            expected = "have batch normalisation, whose statistics describe faces"
+            raise wrong("model", expected, f"{model.name!r}, which has none")
         self.least_values = least_values
         self.moving = {
             id(layer): (

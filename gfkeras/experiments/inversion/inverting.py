@@ -1,7 +1,5 @@
 """Optimising images towards embeddings."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,9 +8,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from gfkeras.errors import positive_int
-from gfkeras.experiments.inversion.objective import InversionSettings, Objective
-from gfkeras.experiments.inversion.steps import (
+from gfkeras.errors import positive_int, wrong, wrong_value
+from gfkeras.experiments.inversion.objective import (
+    InversionSettings,
+    Objective,
     compiled,
     draw_view,
     require_backend,
@@ -79,9 +78,7 @@ def invert(
     size = _image_size(model)
     coarsest = max(settings.coarse)
     if size % coarsest or size // coarsest < 2:
-        raise ValueError(
-            f"`coarse` must divide the image's {size} pixels. Received: coarse={settings.coarse}"
-        )
+        raise wrong_value("coarse", f"divide the image's {size} pixels", settings.coarse)
     targets.require_dimension(int(as_outputs(model.output)["embedding"].shape[-1]))
     objective = Objective(model, settings, targets.centers)
     step = _compiled_step(objective)
@@ -173,8 +170,5 @@ def as_pixels(images: np.ndarray, size: int) -> np.ndarray:
 def _image_size(model: keras.Model) -> int:
     shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or shape[1] != shape[2] or not shape[1]:
-        raise ValueError(
-            "`model` must take square images (B, S, S, 3). "
-            f"Received: a model with input shape {shape}"
-        )
+        raise wrong("model", "take square images (B, S, S, 3)", f"a model with input shape {shape}")
     return int(shape[1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,7 +13,8 @@ from gfkeras.archives import read_npz
 from gfkeras.data import FaceFolder, read_image
 from gfkeras.data.alignment import FaceAligner
 from gfkeras.data.images import FaceSize
-from gfkeras.errors import ImageError, unknown_name
+from gfkeras.errors import ImageError, unknown_name, wrong, wrong_value
+from gfkeras.files import PathLike
 from gfkeras.inference import Embedder
 from gfkeras.training import load_classifier
 
@@ -23,14 +23,10 @@ Progress = Callable[[int, int], None]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Targets:
-    """One embedding for each face to generate.
+    """One embedding (N, D), normalised to unit rows, for each of N faces to generate.
 
-    Attributes:
-        names: N names.
-        embedding: (N, D) float32, normalised to unit rows. Rows must be finite and not zero.
-        centers: (C, D) centers of all classes, for the close-set form (the ArcFace loss). None for
-            the open-set form (a distance to `embedding`).
-        labels: (N,) int32, the row of each target in `centers`.
+    The close-set form (the ArcFace loss) has the `centers` (C, D) of all classes, and `labels`
+    (N,), the row of each target in them. The open-set form (a distance to `embedding`) has None.
     """
 
     names: list[str]
@@ -41,10 +37,8 @@ class Targets:
     def __post_init__(self) -> None:
         embedding = np.asarray(self.embedding, np.float32)
         if embedding.ndim != 2 or not len(embedding) or len(embedding) != len(self.names):
-            raise ValueError(
-                f"`embedding` must be ({len(self.names)}, D), a row for each name. "
-                f"Received: a shape of {embedding.shape}"
-            )
+            received = f"a shape of {embedding.shape}"
+            raise wrong("embedding", f"be ({len(self.names)}, D), a row for each name", received)
         object.__setattr__(self, "embedding", unit("embedding", embedding))
         if (self.centers is None) != (self.labels is None):
             raise ValueError("`centers` and `labels` must be given together. Received: one of them")
@@ -52,15 +46,11 @@ class Targets:
             return
         centers, labels = np.asarray(self.centers, np.float32), np.asarray(self.labels, np.int32)
         if centers.ndim != 2 or centers.shape[1] != embedding.shape[1]:
-            raise ValueError(
-                f"`centers` must be (C, {embedding.shape[1]}), one for each class. "
-                f"Received: a shape of {centers.shape}"
-            )
+            received = f"a shape of {centers.shape}"
+            raise wrong("centers", f"be (C, {embedding.shape[1]}), one for each class", received)
         if labels.shape != (len(embedding),) or labels.min() < 0 or labels.max() >= len(centers):
-            raise ValueError(
-                f"`labels` must be {len(embedding)} rows of the {len(centers)} centers. "
-                f"Received: labels={labels.tolist()}"
-            )
+            expected = f"be {len(embedding)} rows of the {len(centers)} centers"
+            raise wrong_value("labels", expected, labels.tolist())
         object.__setattr__(self, "centers", unit("centers", centers))
         object.__setattr__(self, "labels", labels)
 
@@ -80,10 +70,9 @@ class Targets:
     def require_dimension(self, dimension: int) -> None:
         """Raises ValueError if the targets are not embeddings of this dimension."""
         if self.embedding.shape[1] != dimension:
-            raise ValueError(
-                f"`targets` must have the {dimension} numbers of the model's embedding. "
-                f"Received: {self.embedding.shape[1]}, probably from another model"
-            )
+            expected = f"have the {dimension} numbers of the model's embedding"
+            received = f"{self.embedding.shape[1]}, probably from another model"
+            raise wrong("targets", expected, received)
 
 
 def unit(name: str, vectors: np.ndarray) -> np.ndarray:
@@ -126,7 +115,7 @@ def of_people(embedder: Embedder, folder: FaceFolder, names: Sequence[str]) -> S
     return Subjects(Targets(list(names), means), faces)
 
 
-def of_templates(path: str | os.PathLike[str]) -> Subjects:
+def of_templates(path: PathLike) -> Subjects:
     """Returns open-set targets: stored embeddings (N, D) in the .npz of `gfkeras embed`."""
     path = Path(path)
     stored = read_npz(
@@ -134,10 +123,8 @@ def of_templates(path: str | os.PathLike[str]) -> Subjects:
     )
     embedding, paths = stored["embedding"], [str(p) for p in stored.get("path", np.array([])).flat]
     if embedding.ndim != 2 or embedding.dtype.kind not in "fiu":
-        raise ValueError(
-            "`embeddings` must be an .npz with `embedding` (N, D), as `gfkeras embed` writes. "
-            f"Received: {str(path)!r}, {embedding.shape} {embedding.dtype}"
-        )
+        expected = "be an .npz with `embedding` (N, D), as `gfkeras embed` writes"
+        raise wrong("embeddings", expected, f"{str(path)!r}, {embedding.shape} {embedding.dtype}")
     embedding = embedding.astype(np.float32)
     # Files from other programs may have no paths.
     if len(paths) != len(embedding):
@@ -145,16 +132,14 @@ def of_templates(path: str | os.PathLike[str]) -> Subjects:
     return Subjects(Targets([Path(p).stem for p in paths], embedding))
 
 
-def centers_of_run(run: str | os.PathLike[str]) -> tuple[np.ndarray, list[str]]:
+def centers_of_run(run: PathLike) -> tuple[np.ndarray, list[str]]:
     """Returns the class centers of a finished run of `train`, and their identities.
 
     The centers are (N, D) float32, or (N, K, D) with K centers a class. They are not normalised.
     """
     classifier, identities = load_classifier(run)
     if classifier.head is None:
-        raise ValueError(
-            f"`run` must have been trained with a head. Received: {str(run)!r}, without one"
-        )
+        raise wrong("run", "have been trained with a head", f"{str(run)!r}, without one")
     return np.asarray(ops.convert_to_numpy(classifier.head.centers), np.float32), identities
 
 
@@ -167,10 +152,8 @@ def of_run_classes(
 ) -> Subjects:
     """Returns close-set targets: centers (N, D) of a run. `folder` has photos of the people."""
     if centers.ndim != 2:
-        raise ValueError(
-            "`run` must have one center a class. Received: centers of shape "
-            f"{centers.shape}. Train with one center on the cleaned data"
-        )
+        received = f"centers of shape {centers.shape}. Train with one center on the cleaned data"
+        raise wrong("run", "have one center a class", received)
     targets = Targets.of_classes(list(names), _rows(names, identities), centers)
     faces = None if folder is None else _faces(folder, names, embedder.image_size)
     return Subjects(targets, faces)
@@ -192,10 +175,8 @@ def of_estimated_classes(
     present = np.unique(labels)
     missing = sorted(set(rows.tolist()) - set(present.tolist()))
     if missing:
-        raise ValueError(
-            "`classes` must have an image that can be read. "
-            f"Received: {folder.identities[missing[0]]!r}, without one"
-        )
+        received = f"{folder.identities[missing[0]]!r}, without one"
+        raise wrong("classes", "have an image that can be read", received)
     sums = np.zeros((len(folder.identities), found.embedding.shape[1]), np.float64)
     np.add.at(sums, labels, found.embedding)
     centers = unit("centers", sums[present])

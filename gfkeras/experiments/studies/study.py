@@ -1,26 +1,107 @@
-"""A pairs protocol measured repeatedly while one setting changes, and its plot."""
+"""A pairs protocol measured repeatedly with degraded images or reduced embeddings, and its plot."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
-from gfkeras.errors import one_of, positive_int
+from gfkeras.data.jpeg import decode_jpeg
+from gfkeras.errors import one_of, positive_int, wrong
 from gfkeras.evaluation import COSINE, PairList, PairsResult
 from gfkeras.evaluation.embedded import Embed
 from gfkeras.evaluation.metrics import FARS, far_name
 from gfkeras.evaluation.pairs import RowSimilarity, embed_pairs
 from gfkeras.evaluation.plots import style
-from gfkeras.experiments.studies import degradations
-from gfkeras.experiments.studies.degradations import Change
+from gfkeras.evaluation.similarity import unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+Change = Callable[[np.ndarray], np.ndarray]
+
+Floats = npt.NDArray[np.floating[Any]]
+
+
+def jpeg_compression(quality: int) -> Change:
+    """Returns a function that stores a face (H, W, 3) uint8 as JPEG and reads it back.
+
+    `quality` is from 1 to 100. It uses libjpeg's tables with colour at half resolution (4:2:0), as
+    Pillow, OpenCV and most cameras do. Losses from earlier compression remain: aligned faces often
+    come from JPEGs.
+    """
+    if positive_int("quality", quality) > 100:
+        raise ValueError(f"`quality` must be from 1 to 100. Received: quality={quality!r}")
+
+    def change(face: np.ndarray) -> np.ndarray:
+        stream = io.BytesIO()
+        Image.fromarray(face).save(stream, "JPEG", quality=quality, subsampling="4:2:0")
+        return decode_jpeg(stream.getvalue())
+
+    return change
+
+
+def small_image(side: int) -> Change:
+    """Returns a function that shrinks a face (S, S, 3) uint8 to `side`×`side` and enlarges it back.
+
+    Both steps use Pillow's bilinear filter. Shrinking averages with a triangle as wide as two
+    pixels of the small image. Enlarging interpolates. The small image is uint8, like an image file.
+    A face of that size already stays as it is. A larger `side` raises ValueError.
+    """
+    positive_int("side", side)
+
+    def change(face: np.ndarray) -> np.ndarray:
+        size = face.shape[0]
+        if side > size:
+            raise ValueError(f"`side` must be at most the faces' {size} pixels. Received: {side}")
+        if side == size:
+            return face
+        small = Image.fromarray(face).resize((side, side), Image.Resampling.BILINEAR)
+        return np.asarray(small.resize((size, size), Image.Resampling.BILINEAR))
+
+    return change
+
+
+def principal_directions(embedding: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Returns the directions (D, D), one per column, along which embeddings are longest, in order.
+
+    The embeddings (N, D), N at least D, must be of faces that are not scored. The directions are
+    principal components without subtracting the mean, which keeps cosines: all D directions only
+    rotate the embeddings.
+    """
+    rows = unit(np.asarray(embedding)).astype(np.float64)
+    if len(rows) < rows.shape[1]:
+        expected = f"hold at least as many faces as dimensions, {rows.shape[1]}"
+        raise wrong("embedding", expected, len(rows))
+    _, vectors = np.linalg.eigh(rows.T @ rows / len(rows))
+    # `eigh` sorts by ascending length.
+    return vectors[:, ::-1]
+
+
+def quantize(embedding: npt.ArrayLike, bits: int) -> npt.NDArray[np.int16]:
+    """Returns each number of an embedding (N, D) as an integer of `bits` bits, stored in int16.
+
+    `bits` is from 1 to 16, and 8 in FaceNet. The formula is round(e · (2^(bits−1) − 1) / max|e|).
+    Each embedding uses its own maximum, which need not be stored, because a cosine does not depend
+    on the length. One bit keeps only the signs, −1 and 1. A zero embedding stays zero, except for
+    one bit, which has no zero.
+    """
+    if positive_int("bits", bits) > 16:
+        raise ValueError(f"`bits` must be from 1 to 16. Received: bits={bits!r}")
+    rows = np.asarray(embedding, np.float64)
+    if bits == 1:
+        return np.where(rows < 0, -1, 1).astype(np.int16)
+    largest = np.abs(rows).max(axis=1, keepdims=True)
+    # Symmetric levels: the value −2^(bits−1) is not used.
+    levels = 2 ** (bits - 1) - 1
+    return np.rint(rows * (levels / np.where(largest > 0, largest, 1))).astype(np.int16)
+
 
 # The FAR of FaceNet's tables.
 FACENET_FAR = 1e-3
@@ -38,8 +119,8 @@ AXES = {
 # For each study of images: the function that changes an image, and the default values. The JPEG
 # qualities are FaceNet's. The sides are below the 112 pixels of a face.
 IMAGE_STUDIES: Mapping[str, tuple[Callable[[int], Change], tuple[int, ...]]] = {
-    "jpeg": (degradations.jpeg_compression, (10, 20, 30, 50, 70, 90)),
-    "size": (degradations.small_image, (12, 16, 20, 28, 40, 56, 80)),
+    "jpeg": (jpeg_compression, (10, 20, 30, 50, 70, 90)),
+    "size": (small_image, (12, 16, 20, 28, 40, 56, 80)),
 }
 EMBEDDING_STUDIES = ("dimension", "bits")
 BITS = (1, 2, 3, 4, 6, 8)
@@ -165,14 +246,10 @@ def study_images(
 ) -> Study:
     """Measures the effect of degraded images (FaceNet, arXiv 1503.03832, section 5.2).
 
-    Both images of a pair are changed in the same way.
-
-    Args:
-        name: "jpeg" or "size".
-        embed: takes the change of each face, or None for no change, and returns a function that
-            takes paths and returns `ImageEmbeddings`.
-        pairs, similarity, fars, replicates: see `evaluate_pairs`.
-        values: JPEG qualities, or the side in pixels. See `jpeg_compression` and `small_image`.
+    Both images of a pair are changed in the same way, for "jpeg" at qualities and for "size" at
+    sides in pixels (see `jpeg_compression` and `small_image`). `embed` takes the change of each
+    face, or None, and returns a function from paths to `ImageEmbeddings`. See `evaluate_pairs` for
+    the other arguments.
     """
     make, usual = IMAGE_STUDIES[one_of("name", name, IMAGE_STUDIES)]
     # Make all changes first: a wrong value should fail before any image is embedded.
@@ -198,15 +275,10 @@ def study_embeddings(
     """Measures the effect of smaller embeddings of a trained model (FaceNet, sections 5.4 and 6).
 
     "dimension" keeps the first numbers of each embedding, and separately the numbers along the
-    principal directions of other faces' embeddings. "bits" makes each number an integer of few
-    bits. FaceNet trained a separate network for each dimension. The recipe key
-    `model.embedding_dim` does that.
-
-    Args:
-        name: "dimension" or "bits".
-        embed, pairs, similarity, fars, replicates: see `evaluate_pairs`.
-        values: numbers of dimensions, by default 16, 32, … and all, or numbers of bits.
-        fitted_on: (N, D) embeddings of faces that are in none of the pairs, for "dimension".
+    principal directions of other faces' embeddings, `fitted_on` (N, D). "bits" makes each number an
+    integer of few bits. `values` are numbers of dimensions, by default 16, 32, … and all, or
+    numbers of bits. FaceNet trained a separate network for each dimension. The recipe key
+    `model.embedding_dim` does that. See `evaluate_pairs` for the other arguments.
     """
     one_of("name", name, EMBEDDING_STUDIES)
     # Embed the images once. All reductions start from these embeddings.
@@ -216,12 +288,10 @@ def study_embeddings(
     if name == "dimension":
         values = values or [*(2**i for i in range(4, 16) if 2**i < width), width]
         if max(values) > width:
-            raise ValueError(
-                f"`values` must be at most the embedding's {width} numbers. Received: {max(values)}"
-            )
+            raise wrong("values", f"be at most the embedding's {width} numbers", max(values))
         if fitted_on is None:
             raise ValueError("`fitted_on` must hold embeddings of other faces. Received: None")
-        turned: npt.NDArray[Any] = rows @ degradations.principal_directions(fitted_on)
+        turned: npt.NDArray[Any] = rows @ principal_directions(fitted_on)
         made: dict[tuple[str, int], npt.NDArray[Any]] = {
             (series, value): numbers[:, : positive_int("values", value)]
             for series, numbers in ((FIRST, rows), (PRINCIPAL, turned))
@@ -229,7 +299,7 @@ def study_embeddings(
         }
     else:
         bits = sorted(set(values or BITS))
-        made = {(name, count): degradations.quantize(rows, count) for count in bits}
+        made = {(name, count): quantize(rows, count) for count in bits}
     points = [
         StudyPoint(series, value, whole.with_embeddings(less).measure(similarity, fars, replicates))
         for (series, value), less in made.items()

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from gfkeras.export.preparation.group_products import ChosenGroupProduct, WeightedGroupsProduct
+from gfkeras.export.preparation.flattening import ChosenGroupProduct, WeightedGroupsProduct
 from gfkeras.export.preparation.network import IMAGES, Network, Node
 from gfkeras.layers import GroupedConv2D, InputNormalization
 

@@ -23,18 +23,13 @@ class Opaque(keras.layers.Layer):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One call of a layer.
+    """One call of a layer, under a name that is unique in its network.
 
-    Attributes:
-        name: name of the node, unique in its network.
-        layer: class of the layer.
-        config: the layer's arguments, without the name.
-        weights: weights in the layer's order. Steps compute in float64, so a chain of steps rounds
-            once.
-        inputs: names of the nodes that it reads. `IMAGES` is the network's input.
-        shape: shape of its output, without the batch.
-        listed: whether it takes its inputs as one list, like `keras.layers.Add`.
-        call, result: for an `Opaque` node, Keras' record of the call and the index of the result.
+    `config` has the layer's arguments without the name, and `weights` are in the layer's order.
+    Steps compute in float64, so a chain of steps rounds once. `inputs` are names of nodes, or
+    `IMAGES`. `shape` is that of the output, without the batch. `listed` says that the layer takes
+    its inputs as one list, like `keras.layers.Add`. An `Opaque` node has Keras' record of the call
+    and the index of its result.
     """
 
     name: str
@@ -147,11 +142,7 @@ class Network:
 
 
 def network_of(model: keras.Model) -> Network:
-    """Separates a functional model, and models inside it, into nodes.
-
-    Raises:
-        NotRewritable: if the model is not a functional model with one input.
-    """
+    """Separates a functional model, and models inside it, into nodes, or raises NotRewritable."""
     shape = getattr(model, "input_shape", None)
     if not hasattr(model, "_nodes_by_depth") or not isinstance(shape, tuple):
         raise NotRewritable(

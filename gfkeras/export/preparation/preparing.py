@@ -6,43 +6,29 @@ from typing import Any
 import keras
 import numpy as np
 
-from gfkeras.export.preparation.channels import (
-    fold_channels,
-    open_batch_norms,
-    open_input_normalization,
-    open_rescalings,
-)
+from gfkeras.export.preparation import channels, rewrites
 from gfkeras.export.preparation.flattening import flattened
 from gfkeras.export.preparation.network import Network
-from gfkeras.export.preparation.rewrites import (
-    drop_training_layers,
-    fix_flattening,
-    flush_denormals,
-    pointwise_as_dense,
-    rewrite_prelus,
-)
 
 Step = Callable[[Network], None]
 # Steps for every artefact. Scales and shifts must exist before `fold_channels` can move them, and
 # folding can create new denormals.
 STEPS: tuple[Step, ...] = (
-    drop_training_layers, fix_flattening, open_batch_norms, open_input_normalization,
-    open_rescalings, fold_channels, flush_denormals,
+    rewrites.drop_training_layers, rewrites.fix_flattening, channels.open_batch_norms,
+    channels.open_input_normalization, channels.open_rescalings, channels.fold_channels,
+    rewrites.flush_denormals,
 )  # fmt: skip
 # Steps for processors with integer arithmetic only: PReLU is replaced by products and a maximum.
-INTEGER_STEPS: tuple[Step, ...] = (rewrite_prelus, *STEPS)
+INTEGER_STEPS: tuple[Step, ...] = (rewrites.rewrite_prelus, *STEPS)
 # Steps for products of integer weights with float pixels.
-DENSE_STEPS: tuple[Step, ...] = (*STEPS, pointwise_as_dense)
+DENSE_STEPS: tuple[Step, ...] = (*STEPS, rewrites.pointwise_as_dense)
 
 
 def float32_model(model: keras.Model) -> keras.Model:
     """Returns the model itself if all of its layers are float32, otherwise a float32 copy.
 
     Artefacts compute in float32, because runtimes on phones and in browsers have no bfloat16, and
-    float16 overflows in some layers.
-
-    Raises:
-        ValueError: if the model cannot be rebuilt from its configuration.
+    float16 overflows in some layers. Raises ValueError if the model cannot be rebuilt.
     """
     layers = list(model._flatten_layers(include_self=True, recursive=True))
     if all(layer.dtype_policy.name == "float32" for layer in layers):
@@ -93,7 +79,7 @@ def prepare(
     Args:
         model: a `GroupFace`, or a functional model from images to an embedding.
         mode: "soft" or "hard" for a GroupFace. The default is the model's mode.
-        steps: the steps, in order. `steps=[fold_channels]` runs a single one.
+        steps: the steps, in order. `steps=[channels.fold_channels]` runs a single one.
 
     Raises:
         NotRewritable: if the model is not functional.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gfkeras.backend import load_litert
+from gfkeras.errors import wrong
 
 MIN_FACES = 32
 # More faces change the ranges by less than one rounding step.
@@ -22,10 +23,8 @@ _KEPT_BACK = 4
 class Calibration:
     """Faces for measuring ranges, and other faces for judging them.
 
-    Attributes:
-        seen: (N, H, W, 3) float32, at most 192 faces to measure ranges on.
-        kept_back: (M, H, W, 3) float32, at most 64 faces to judge ranges by.
-        learned: (L, H, W, 3), all faces except those kept back, for fine-tuning.
+    `seen` are at most 192 faces, (N, H, W, 3) float32, to measure ranges on, and `kept_back` at
+    most 64 to judge ranges by. `learned` are all faces except those kept back, for fine-tuning.
     """
 
     seen: np.ndarray
@@ -36,32 +35,21 @@ class Calibration:
     def of(cls, images: Any, shape: tuple[int, ...]) -> Calibration:
         """Divides at least 32 images of `shape`.
 
-        At most 256 of them are used for ranges, and every fourth of these is kept back.
-
-        Raises:
-            ValueError: if the images have another shape, are too few, or have other values than
-                0…255.
+        At most 256 of them are used for ranges, and every fourth of these is kept back. Raises
+        ValueError for another shape, too few images, or values outside 0…255.
         """
         images = np.asarray(images)
         if images.ndim != 4 or images.shape[1:] != tuple(shape):
-            raise ValueError(
-                f"`calibration` must be aligned faces of shape (N, {', '.join(map(str, shape))}). "
-                f"Received: shape {images.shape}"
-            )
+            expected = f"be aligned faces of shape (N, {', '.join(map(str, shape))})"
+            raise wrong("calibration", expected, f"shape {images.shape}")
         if len(images) < MIN_FACES:
-            raise ValueError(
-                f"`calibration` must hold at least {MIN_FACES} faces. Received: {len(images)}"
-            )
+            raise wrong("calibration", f"hold at least {MIN_FACES} faces", len(images))
         if not np.isfinite(images).all() or images.min() < 0 or images.max() > 255:
-            raise ValueError(
-                "`calibration` must have values of 0…255. "
-                f"Received: values of {images.min():g} to {images.max():g}"
-            )
+            received = f"values of {images.min():g} to {images.max():g}"
+            raise wrong("calibration", "have values of 0…255", received)
         if images.max() <= 1:
-            raise ValueError(
-                "`calibration` must have values of 0…255. "
-                "Received: no value above 1, probably scaled images"
-            )
+            received = "no value above 1, probably scaled images"
+            raise wrong("calibration", "have values of 0…255", received)
         # Evenly spaced faces, because neighbours in a list are often the same person.
         chosen = np.linspace(0, len(images) - 1, min(len(images), MAX_FACES)).astype(int)
         kept_back = chosen[::_KEPT_BACK]

@@ -10,20 +10,12 @@ import keras
 import numpy as np
 
 from gfkeras.errors import one_of
-from gfkeras.export.preparation import INTEGER_STEPS, STEPS
-from gfkeras.export.preparation.channels import (
-    ChannelShift,
-    readers_past_padding,
-    response,
-    shift_outputs,
-    takes_bias,
-)
+from gfkeras.export.preparation import INTEGER_STEPS, STEPS, channels
 from gfkeras.export.preparation.equalization import equalize, observe_channels
 from gfkeras.export.preparation.network import IMAGES, Network
 from gfkeras.export.preparation.preparing import prepared_network
-from gfkeras.export.quantization.aeq import Ranges, quantize
+from gfkeras.export.quantization.aeq import Ranges, compact, integer_outputs, quantize
 from gfkeras.export.quantization.calibration import Calibration, Embeddings, embed
-from gfkeras.export.quantization.flatbuffer import compact, integer_outputs
 from gfkeras.export.quantization.observing import PIXELS, STATISTICS, observe
 from gfkeras.export.quantization.qat import QatSettings, fine_tune, simulated
 from gfkeras.export.quantization.sensitivity import (
@@ -85,14 +77,16 @@ def correct_biases(network: Network, means: Mapping[str, np.ndarray]) -> None:
     """
     for node in network:
         (source, *others) = node.inputs
-        if others or source not in means or not takes_bias(node):
+        if others or source not in means or not channels.takes_bias(node):
             continue
         kernel = np.asarray(node.weights[0], np.float64)
         # A depthwise kernel is (height, width, inputs, multiplier).
         depthwise = issubclass(node.layer, keras.layers.DepthwiseConv2D)
         axes = (2, 3) if depthwise else (kernel.ndim - 1,)
         error = replace(node, weights=(rounded(kernel, axes) - kernel,))
-        network.nodes[node.name] = shift_outputs(node, -response(error, means[source]))
+        network.nodes[node.name] = channels.shift_outputs(
+            node, -channels.response(error, means[source])
+        )
 
 
 def rounded(kernel: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
@@ -107,25 +101,24 @@ def rounded(kernel: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
 def integer_pixels(network: Network) -> dict[str, tuple[float, float]]:
     """Subtracts whole numbers from the pixels and adds the remainder to biases.
 
-    int8 represents zero exactly, which the padded border needs. If 127.5 is subtracted, every pixel
-    is half way between two int8 values. If 128 is subtracted, every pixel is an int8 value. The
-    grey of the padding changes by that half.
-
-    Returns:
-        The range of each such node. It gives int8 a step of 1 for any calibration faces.
+    int8 represents zero exactly, which the padded border needs. With 127.5 subtracted, every pixel
+    is half way between two int8 values, with 128, every pixel is one. The grey of the padding
+    changes by that half. Returns the range of each such node, in which int8 has a step of 1.
     """
     found = {}
     for node in network:
-        if node.inputs != (IMAGES,) or not issubclass(node.layer, ChannelShift):
+        if node.inputs != (IMAGES,) or not issubclass(node.layer, channels.ChannelShift):
             continue
-        readers = readers_past_padding(network, node.name, takes_bias)
+        readers = channels.readers_past_padding(network, node.name, channels.takes_bias)
         shift = np.asarray(node.weights[0], np.float64)
         whole = np.round(shift)
         if not readers or not np.all(whole == whole[0]):
             continue
         network.replace(node, weights=(whole,))
         for reader in readers:
-            network.nodes[reader.name] = shift_outputs(reader, response(reader, shift - whole))
+            network.nodes[reader.name] = channels.shift_outputs(
+                reader, channels.response(reader, shift - whole)
+            )
         low, high = PIXELS
         found[node.name] = (low + float(whole[0]), high + float(whole[0]))
     return found
@@ -133,19 +126,12 @@ def integer_pixels(network: Network) -> dict[str, tuple[float, float]]:
 
 @dataclass(frozen=True, slots=True)
 class Int8Result:
-    """An int8 file and its measurements.
+    """An int8 file and its measurements on the faces kept back.
 
-    Attributes:
-        content: content of the .tflite or .onnx file.
-        statistic: name of the chosen ranges, "qat" if fine-tuning learned them.
-        mean_cosine: mean cosine to the float model on the faces kept back, by statistic.
-            Fine-tuning is undone if it does not raise the mean cosine.
-        group_agreement: share of these faces with the float model's group, or None without groups.
-        sensitivities: sensitivity of each layer, the largest first. Empty without
-            `max_latency_ratio`.
-        float_layers: names of the layers that stayed float.
-        simulated_cosine: mean cosine between the fine-tuned simulation and the file, or None if the
-            file is not fine-tuned.
+    `statistic` is the name of the chosen ranges, "qat" if fine-tuning learned them. `mean_cosine`
+    to the float model is by statistic. Fine-tuning is undone if it does not raise it, and
+    `simulated_cosine` compares the fine-tuned simulation with the file. `sensitivities` are sorted,
+    the largest first, and empty without `max_latency_ratio`. `float_layers` stayed float.
     """
 
     content: bytes

@@ -27,18 +27,11 @@ _OPERATIONS = (
 class FakeQuantization(Configured, keras.layers.Layer):
     """Rounds activations of any shape to the 256 values of int8 between two learned ends.
 
-    x̂ = S·(q − Z) with q = round(x·(1/S)) + Z clipped to −128…127, S = (high − low)/255 and
-    Z = round(−128 − low/S). This is XNNPACK's arithmetic to the last bit, with ties to even. The
+    x̂ = S·(q − Z) with q = round(x·(1/S)) + Z clipped to −128…127, S = (high − low)/255 and Z =
+    round(−128 − low/S). This is XNNPACK's arithmetic to the last bit, with ties to even. The
     gradient passes straight through the rounding. If x is outside, the gradient goes to the end
-    that clipped it.
-
-    Args:
-        low, high: the ends at the beginning, low ≤ 0 ≤ high. Training multiplies them by learned
-            positive factors, so their signs stay.
-        fixed: whether the ends are not learned.
-
-    Raises:
-        ValueError: if the ends are equal or zero is not between them.
+    that clipped it. Unless the ends are `fixed`, training multiplies them by positive factors, so
+    their signs stay. Raises ValueError if they are equal or zero is not between them.
     """
 
     def __init__(self, low: float, high: float, fixed: bool = False, **kwargs: Any):
@@ -148,16 +141,10 @@ class _Integer(FakeQuantization):
 
 @keras.saving.register_keras_serializable("gfkeras")
 class IntegerLinear(_Integer):
-    """A convolution or FC in int8 with int32 biases, and the rounding of its output.
+    """A convolution, depthwise convolution or FC in int8 with int32 biases, and output rounding.
 
     q = round(Σ·M) + Z with M = S_in·S_w / S_out. The sum Σ of whole numbers is exact in float32
     below 2²⁴. The layer passed to `read` must have rounded the input, (B, …, C).
-
-    Args:
-        low, high, fixed: see `FakeQuantization`.
-        operation: "conv", "depthwise" or "dense".
-        kernel_shape: shape of the kernel.
-        strides, padding, dilation_rate: arguments of the convolution.
     """
 
     def __init__(

@@ -109,11 +109,7 @@ def count(tensors: Tensors, images: np.ndarray) -> dict[str, Histogram]:
 class AllTensors:
     """A float .tflite that takes one image, (H, W, 3), and yields its float tensors by name.
 
-    The tensors are the outputs of all operators and the input.
-
-    Attributes:
-        given: name of the input.
-        computed: indices of the tensors, by name.
+    The tensors are the outputs of all operators and the input, which is called `given`.
     """
 
     def __init__(self, path: Path):

@@ -61,10 +61,8 @@ def int8_onnx(
 def quantize_onnx(path: Path, ranges: Ranges, image: np.ndarray) -> bytes:
     """Returns a float .onnx file with its convolutions and FCs in integers.
 
-    Args:
-        path: the float file.
-        ranges: (low, high) of each input and output of convolutions and FCs.
-        image: any image, (H, W, 3). onnxruntime needs one for its calibration.
+    `ranges` has (low, high) of their inputs and outputs. onnxruntime needs any `image` for its
+    calibration.
     """
     onnx: Any = require("onnx", "export")
     quantization: Any = require("onnxruntime.quantization", "export")
@@ -80,17 +78,13 @@ def quantize_onnx(path: Path, ranges: Ranges, image: np.ndarray) -> bytes:
     written = path.with_name("int8.onnx")
     with silent():
         quantization.quantize_static(
-            str(path),
-            str(written),
-            _one_image(quantization, given, image),
-            quant_format=quantization.QuantFormat.QDQ,
-            op_types_to_quantize=list(PRODUCTS),
-            nodes_to_exclude=computed,
-            per_channel=True,
+            str(path), str(written), _one_image(quantization, given, image),
+            quant_format=quantization.QuantFormat.QDQ, op_types_to_quantize=list(PRODUCTS),
+            nodes_to_exclude=computed, per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             extra_options={"TensorQuantOverrides": overrides},
-        )
+        )  # fmt: skip
     model = onnx.load(str(written))
     quantize_group_kernels(model)
     short_names(model)

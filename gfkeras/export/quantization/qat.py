@@ -55,16 +55,8 @@ def fine_tune(
     added with weight 0.1. Batch normalisations are already folded, so training changes exactly the
     weights that the file stores. A random half of the faces is mirrored in each epoch.
 
-    Args:
-        network: the int8 network.
-        ranges: (low, high) of each rounded node.
-        teacher: the float model.
-        faces: (N, H, W, 3) of 0…255.
-        settings: epochs, learning rate and callbacks.
-        fixed: names of nodes whose ends are not learned.
-
-    Raises:
-        ValueError: if the training diverges.
+    `ranges` has (low, high) of each rounded node, and the ends of the nodes in `fixed` are not
+    learned. Raises ValueError if the training diverges.
     """
     student = Simulation(network, ranges, fixed)
     steps = -(-len(faces) // _BATCH_SIZE)

@@ -29,12 +29,8 @@ def sensitivities(
 ) -> list[Sensitivity]:
     """Returns the sensitivity of each layer, the largest first.
 
-    Args:
-        quantize: returns the int8 file in which operators that match one of the given regular
-            expressions stay float.
-        layers: names of the layers.
-        images: (N, H, W, 3) float32.
-        expected: the float model's embeddings of the images.
+    `quantize` returns the int8 file in which operators that match one of the given regular
+    expressions stay float. `expected` are the float model's embeddings of the images.
     """
     base = embed(quantize(()), images).mean_cosine(expected)
     found = []

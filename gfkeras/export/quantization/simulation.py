@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from gfkeras.export.preparation.channels import has_kernel
-from gfkeras.export.preparation.group_products import ChosenGroupProduct, WeightedGroupsProduct
+from gfkeras.export.preparation.flattening import ChosenGroupProduct, WeightedGroupsProduct
 from gfkeras.export.preparation.network import IMAGES, Network, Node
 from gfkeras.export.quantization.aeq import Ranges
 from gfkeras.export.quantization.integer_layers import (
@@ -74,11 +74,7 @@ class Simulation(keras.Model):
     (`IntegerLinear`, `IntegerSum`). Other activations are rounded where the file rounds them
     (`FakeQuantization`), and other kernels are rounded to the values in the file. Roundings between
     two operators of one layer are not simulated, for example before a chosen group's bias is added.
-
-    Args:
-        network: the network that the int8 file is made from.
-        ranges: (low, high) of each rounded node.
-        fixed: names of nodes whose ends are not learned.
+    `ranges` has (low, high) of each rounded node. The ends of the nodes in `fixed` stay.
     """
 
     def __init__(

@@ -86,8 +86,7 @@ def joined_names(names: list[str]) -> dict[str, npt.NDArray[Any]]:
 def split_names(columns: dict[str, npt.NDArray[Any]]) -> list[str]:
     """Removes the two columns of `joined_names` from `columns` and returns the names.
 
-    Raises:
-        ValueError: if the offsets do not fit the bytes or a name occurs twice.
+    Raises ValueError if the offsets do not fit the bytes or a name occurs twice.
     """
     content = columns.pop("name_bytes").tobytes()
     ends = columns.pop("name_ends").tolist()

@@ -7,15 +7,13 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gfkeras.errors import nearest, one_of, positive_int
+from gfkeras.errors import nearest, one_of, positive_int, wrong
 from gfkeras.evaluation.similarity import COSINE, Similarity
 from gfkeras.files import private_folder, remove_unfinished
-from gfkeras.inference.gallery.changes import Changes
 from gfkeras.inference.gallery.column import STORAGES
-from gfkeras.inference.gallery.exact_search import exact_search
-from gfkeras.inference.gallery.face_index import FaceIndex
+from gfkeras.inference.gallery.exact_search import FaceIndex, exact_search
 from gfkeras.inference.gallery.gallery_file import read_head
-from gfkeras.inference.gallery.row_index import RowIndex, read_index, write_index
+from gfkeras.inference.gallery.row_index import Changes, RowIndex, read_index, write_index
 from gfkeras.inference.gallery.templates import (
     Embedded,
     Match,
@@ -130,9 +128,7 @@ class Gallery:
         """
         location = os.fspath(path)
         if "://" not in location and not Path(location).exists():
-            raise ValueError(
-                f"`path` must be a gallery. Received: {location!r}, which does not exist"
-            )
+            raise wrong("path", "be a gallery", f"{location!r}, which does not exist")
         return cls(location, token=token, metadata=None if model is None else {"model": model})
 
     def __len__(self) -> int:
@@ -158,8 +154,7 @@ class Gallery:
     def templates(self, names: Sequence[str] | None = None) -> Templates:
         """Returns the templates of the named people, or of all people sorted by name.
 
-        Raises:
-            ValueError: if a person is not in the gallery, or if no person is left to return.
+        Raises ValueError if a person is not in the gallery, or if no person is left to return.
         """
         with self._lock.shared():
             chosen = sorted(self._index.names()) if names is None else listed_names(names)
@@ -187,10 +182,9 @@ class Gallery:
         with self._changing:
             new = self._averaged(names, embeddings)
             if there := self._index.known(new.names):
-                raise ValueError(
-                    f"`names` must not be in the gallery yet. Use `update` to add photos. "
-                    f"Received: {next(name for name in new.names if name in there)!r}"
-                )
+                expected = "not be in the gallery yet. Use `update` to add photos"
+                received = f"{next(name for name in new.names if name in there)!r}"
+                raise wrong("names", expected, received)
             self._put(new, embeddings, new.names)
 
     def update(self, names: Names, embeddings: Embedded) -> None:

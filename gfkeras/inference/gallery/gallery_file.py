@@ -85,10 +85,8 @@ def read_gallery_file(path: str | os.PathLike[str]) -> GalleryFile:
     """Reads a file of `write_gallery_file` into memory and checks all checksums.
 
     The file is not memory-mapped. If another program truncated a mapped file, this process would
-    end with SIGBUS. If it overwrote the file, the results would change.
-
-    Raises:
-        ValueError: if the file is truncated, damaged, of another version or not a gallery.
+    end with SIGBUS. If it overwrote the file, the results would change. Raises ValueError if the
+    file is truncated, damaged, of another version or not a gallery.
     """
     path = Path(path)
     with open(path, "rb", opener=without_waiting) as file:

@@ -181,13 +181,10 @@ def is_lite(location: str) -> bool:
 
 
 def connect(location: str, token: str | None) -> Any:
-    """Returns a connected `pymilvus.MilvusClient`.
+    """Returns a connected `pymilvus.MilvusClient`. Raises ValueError if that is not possible.
 
     Milvus Lite serves its folder from threads of this process, with one server for all clients. The
     folder is free again when the process ends, even if it is killed.
-
-    Raises:
-        ValueError: if Milvus cannot be reached or the folder cannot be opened.
     """
     milvus = require("pymilvus", "milvus")
     _hush()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gfkeras.errors import require
+from gfkeras.errors import require, wrong, wrong_value
 from gfkeras.inference.gallery.milvus_block import (
     TIMEOUT,
     MilvusBlock,
@@ -53,9 +53,7 @@ class MilvusIndex:
         self, location: str, token: str | None, storage: str | None, metadata: Mapping[str, str]
     ):
         if storage not in (None, "float32"):
-            raise ValueError(
-                f"`storage` must be 'float32' in Milvus. Received: storage={storage!r}"
-            )
+            raise wrong_value("storage", "be 'float32' in Milvus", storage)
         self.storage, self.location = "float32", location
         self.metadata = dict(metadata)
         self._widths: tuple[int, int | None] | None = None
@@ -105,10 +103,8 @@ class MilvusIndex:
     def put(self, templates: Templates) -> None:
         long = [name for name in templates.names if len(name.encode()) > _LONGEST_NAME]
         if long:
-            raise ValueError(
-                f"`names` must have at most {_LONGEST_NAME:,} bytes in Milvus. Received: one of "
-                f"{len(long[0].encode()):,}, {long[0][:40]!r}…"
-            )
+            received = f"one of {len(long[0].encode()):,}, {long[0][:40]!r}…"
+            raise wrong("names", f"have at most {_LONGEST_NAME:,} bytes in Milvus", received)
         # Another process can have removed all people and enrolled others since the last look.
         self._look()
         if not self._empty and self._widths != templates.widths:

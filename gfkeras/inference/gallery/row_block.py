@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,14 @@ class RowBlock:
         return len(self._names)
 
     def nearest(self, probes: Floats, count: int) -> tuple[Floats, Integers]:
-        return _nearest_rows()(probes, self._directions, count)
+        rows = self._directions
+        try:
+            import faiss
+        except ImportError:
+            return nearest_by_numpy(probes, rows, count)
+        probes = np.ascontiguousarray(probes, np.float32)
+        with _by_blas(faiss):
+            return faiss.knn(probes, rows, count, metric=faiss.METRIC_INNER_PRODUCT)
 
     def above(self, probes: Floats, least: Floats) -> Iterator[tuple[Integers, Integers, Floats]]:
         # FAISS' range search has one radius for all probes, but each probe needs its own.
@@ -85,15 +92,6 @@ def _decoded(kept: npt.NDArray[Any]) -> Floats:
     return kept if kept.dtype == np.float32 else decode(kept)
 
 
-def _nearest_rows() -> Callable[[Floats, Floats, int], tuple[Floats, Integers]]:
-    """Returns the search of FAISS if it is installed, otherwise the search of NumPy."""
-    try:
-        import faiss
-    except ImportError:
-        return nearest_by_numpy
-    return functools.partial(_nearest_by_faiss, faiss)
-
-
 def nearest_by_numpy(probes: Floats, rows: Floats, count: int) -> tuple[Floats, Integers]:
     """Finds the largest dot products of probes, (P, D), with rows, (N ≥ count, D).
 
@@ -114,15 +112,6 @@ def nearest_by_numpy(probes: Floats, rows: Floats, count: int) -> tuple[Floats, 
             near = near[np.argsort(-row[near], kind="stable")[:count]]
             products[probe], numbers[probe] = row[near], near
     return products, numbers
-
-
-def _nearest_by_faiss(
-    faiss: Any, probes: Floats, rows: Floats, count: int
-) -> tuple[Floats, Integers]:
-    with _by_blas(faiss):
-        return faiss.knn(
-            np.ascontiguousarray(probes, np.float32), rows, count, metric=faiss.METRIC_INNER_PRODUCT
-        )
 
 
 @contextlib.contextmanager

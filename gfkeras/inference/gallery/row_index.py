@@ -1,8 +1,8 @@
-"""An index of templates in memory."""
+"""An index of templates in memory, and its changes since its file was read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from gfkeras.inference.gallery.column import (
 )
 from gfkeras.inference.gallery.gallery_file import read_gallery_file, write_gallery_file
 from gfkeras.inference.gallery.row_block import RowBlock
-from gfkeras.inference.gallery.templates import Templates
+from gfkeras.inference.gallery.templates import Templates, merge
 
 # Number of rows in a block. Larger blocks are not faster, and each one is decoded into memory.
 BLOCK = 65_536
@@ -29,12 +29,9 @@ BLOCK = 65_536
 class RowIndex:
     """Templates in growing columns without holes.
 
-    Attributes:
-        people: person of each row.
-        row_of: row of each person.
-        columns: columns by name: "embedding" (N, D) and, with groups, "group_feature" (N, G), in
-            the storage format, "photos" (N,) int32, "length" and "group_length" (N,) float32 (see
-            `Templates`). Without rows, there are no columns.
+    The columns are "embedding" (N, D) and, with groups, "group_feature" (N, G), in the storage
+    format, "photos" (N,) int32, "length" and "group_length" (N,) float32 (see `Templates`). Without
+    rows, there are no columns.
     """
 
     def __init__(self, storage: str):
@@ -164,8 +161,7 @@ class RowIndex:
 def read_index(path: Path, storage: str | None = None) -> tuple[RowIndex, dict[str, str], bytes]:
     """Reads index, metadata and head of a gallery's file.
 
-    Raises:
-        ValueError: if the file is damaged, is not a gallery or has another `storage`.
+    Raises ValueError if the file is damaged, is not a gallery or has another `storage`.
     """
     description, columns, head = read_gallery_file(path)
     try:
@@ -187,3 +183,81 @@ def write_index(path: Path, index: RowIndex, metadata: dict[str, str]) -> bytes:
     columns |= {name: column.parts for name, column in index.columns.items()}
     description = {"storage": index.storage, "metadata": metadata}
     return write_gallery_file(path, description, columns)
+
+
+class Changes:
+    """The changes of a gallery since its file was read, to be repeated on a newer file.
+
+    Changes that other processes saved in the meantime stay. The changes of this process are
+    repeated by these rules:
+
+    - New people are added. If another process added a person with the same name, the template
+      becomes the mean over all photos.
+    - Further photos of a person are averaged in. If another process removed the person, the photos
+      are dropped, because older photos must not bring back a removed person.
+    - People who were removed here are removed, with all photos that other processes added to them.
+    """
+
+    def __init__(self) -> None:
+        # People who are not in the file.
+        self._new: set[str] = set()
+        # People in the file who were removed here.
+        self._removed: set[str] = set()
+        # People in the file who were removed here and then added again.
+        self._replaced: set[str] = set()
+        # Further photos of people who are in the file and were not removed.
+        self._photos: list[Templates] = []
+
+    def add(self, names: Collection[str]) -> None:
+        """Records people who are added to the gallery."""
+        for name in names:
+            if name in self._removed:
+                self._removed.discard(name)
+                self._replaced.add(name)
+            else:
+                self._new.add(name)
+
+    def update(self, photos: Templates) -> None:
+        """Records further photos of people who are in the gallery."""
+        rows = [row for row, name in enumerate(photos.names) if not self._is_own(name)]
+        if rows:
+            self._photos.append(photos.take(rows))
+
+    def remove(self, names: Collection[str]) -> None:
+        """Records people who are removed from the gallery."""
+        for name in names:
+            if name in self._new:
+                self._new.discard(name)
+            else:
+                self._replaced.discard(name)
+                self._removed.add(name)
+
+    def apply(self, mine: RowIndex, theirs: RowIndex) -> None:
+        """Repeats the changes of `mine` on `theirs`, the index of the newer file."""
+        gone = theirs.known([*self._removed, *self._replaced])
+        if gone:
+            theirs.remove(sorted(gone))
+        for photos in self._photos:
+            there = theirs.known(photos.names)
+            rows = [row for row, name in enumerate(photos.names) if name in there]
+            if rows:
+                self._merge(theirs, photos.take(rows))
+        own = sorted(self._new | self._replaced)
+        if own:
+            templates = mine.get(own)
+            there = theirs.known(own)
+            both = [row for row, name in enumerate(own) if name in there]
+            others = [row for row, name in enumerate(own) if name not in there]
+            if both:
+                self._merge(theirs, templates.take(both))
+            if others:
+                theirs.put(templates.take(others))
+
+    def _is_own(self, name: str) -> bool:
+        """Returns whether all photos of a person were added here, so their template is complete."""
+        return name in self._new or name in self._replaced
+
+    @staticmethod
+    def _merge(theirs: RowIndex, photos: Templates) -> None:
+        names: Sequence[str] = photos.names
+        theirs.put(merge(theirs.get(names), photos))

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from gfkeras.errors import wrong
 from gfkeras.evaluation.similarity import unit
 
 Floats = npt.NDArray[np.float32]
@@ -30,17 +31,11 @@ Embedded = _Embedded | npt.NDArray[Any]
 class Templates:
     """The templates of N people.
 
-    A template is the mean of the unit embeddings of a person's photos, stored as direction and
-    length. The length measures how similar the photos are. It is also needed to add further photos
-    to the mean exactly.
-
-    Attributes:
-        names: the name of each person.
-        embedding: (N, D) float32, L2-normalised.
-        group_feature: (N, G) float32, L2-normalised (0 if v̂ is 0), or None.
-        photos: (N,) int32, number of photos in the mean.
-        length: (N,) float32, length of the mean embedding, above 0 and at most 1.
-        group_length: (N,) float32, length of the mean of the unit group features.
+    A template is the mean of the unit embeddings of a person's photos, stored as direction (N, D)
+    and length (N,), above 0 and at most 1. The length measures how similar the photos are. It is
+    also needed to add further photos to the mean exactly. Group features (N, G), or None, are
+    stored in the same way, with length 0 if v̂ is 0. `photos` (N,) is the number of photos in the
+    mean.
     """
 
     names: list[str]
@@ -81,23 +76,16 @@ class Templates:
 def average(names: str | Sequence[str], embeddings: Embedded) -> Templates:
     """Returns the templates of people in the order in which they first appear.
 
-    Args:
-        names: the name of one person for all rows, or one name per row.
-        embeddings: the embeddings of the photos.
-
-    Raises:
-        ValueError: if names or embeddings are invalid (see `Gallery.add`), or if the photos of one
-            person cancel out.
+    Raises ValueError if names or embeddings are invalid (see `Gallery.add`), or if the photos of
+    one person cancel out.
     """
     embedding, group = unit_rows(embeddings)
     listed = listed_names(names)
     if isinstance(names, str):
         listed *= len(embedding)
     if len(listed) != len(embedding):
-        raise ValueError(
-            f"`names` must be one name, or one for each of {len(embedding)} embeddings. "
-            f"Received: {len(listed)} names"
-        )
+        expected = f"be one name, or one for each of {len(embedding)} embeddings"
+        raise wrong("names", expected, f"{len(listed)} names")
     for name in listed:
         check_name(name)
     people = list(dict.fromkeys(listed))
@@ -140,19 +128,14 @@ def listed_names(names: Any) -> list[Any]:
     if isinstance(names, str):
         names = [names]
     if not isinstance(names, Iterable) or isinstance(names, Mapping | Set | bytes):
-        raise ValueError(
-            f"`names` must be a name or a list of names. Received: {type(names).__name__}"
-        )
+        raise wrong("names", "be a name or a list of names", type(names).__name__)
     return [unicodedata.normalize("NFC", name) if isinstance(name, str) else name for name in names]
 
 
 def check_name(name: object) -> None:
     """Raises ValueError if a name is empty, is not text or cannot be stored."""
     if not isinstance(name, str) or not name.strip() or "\0" in name:
-        raise ValueError(
-            "`names` must be texts that are not empty and have no NUL character. "
-            f"Received: {name!r}"
-        )
+        raise wrong("names", "be texts that are not empty and have no NUL character", repr(name))
     try:
         name.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -176,10 +159,8 @@ def unit_rows(embeddings: Embedded) -> tuple[Floats, Floats | None]:
     columns: tuple[Any, Any] = (embeddings, None)
     if not isinstance(embeddings, np.ndarray | list | tuple):
         if not hasattr(embeddings, "embedding"):
-            raise ValueError(
-                "`embeddings` must be the result of an Embedder or an array of shape (N, D). "
-                f"Received: {type(embeddings).__name__}"
-            )
+            expected = "be the result of an Embedder or an array of shape (N, D)"
+            raise wrong("embeddings", expected, type(embeddings).__name__)
         columns = (embeddings.embedding, getattr(embeddings, "group_feature", None))
     try:
         embedding: Floats = np.asarray(columns[0], np.float32)
@@ -187,14 +168,10 @@ def unit_rows(embeddings: Embedded) -> tuple[Floats, Floats | None]:
     except (TypeError, ValueError) as error:
         raise ValueError(f"`embeddings` must hold numbers. Received: {error}") from error
     if embedding.ndim != 2 or not embedding.size:
-        raise ValueError(
-            f"`embeddings` must hold (N, D) numbers, N ≥ 1. Received: shape {embedding.shape}"
-        )
+        raise wrong("embeddings", "hold (N, D) numbers, N ≥ 1", f"shape {embedding.shape}")
     if group is not None and (group.ndim != 2 or len(group) != len(embedding)):
-        raise ValueError(
-            f"`embeddings` must have a group feature for each of {len(embedding)} rows. "
-            f"Received: shape {group.shape}"
-        )
+        expected = f"have a group feature for each of {len(embedding)} rows"
+        raise wrong("embeddings", expected, f"shape {group.shape}")
     for name, rows in (("embedding", embedding), ("group feature", group)):
         if rows is not None and not np.isfinite(rows).all():
             bad = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
@@ -244,11 +221,8 @@ def _direction(means: npt.NDArray[np.float64]) -> tuple[Floats, Floats]:
 class Match:
     """A person of a gallery as a match for a probe.
 
-    Attributes:
-        name: the person's name.
-        similarity: the similarity that the search ranks by, the cosine or the group-aware one.
-        cosine: the cosine between probe and template.
-        photos: number of photos in the person's template.
+    The search ranks by `similarity`, the cosine or the group-aware one. `photos` is the number of
+    photos in the person's template.
     """
 
     name: str

@@ -1,8 +1,6 @@
 """Measurements of a model or artefact: latency, memory and time per kind of operator."""
 
-from gfkeras.inference.measuring.latency import Latency
-from gfkeras.inference.measuring.measurement import Measurement, measure
-from gfkeras.inference.measuring.profiles import Operator
-from gfkeras.inference.measuring.xnnpack import LeftOperator, left_operators
+from gfkeras.inference.measuring.measurement import Latency, Measurement, measure
+from gfkeras.inference.measuring.profiles import LeftOperator, Operator, left_operators
 
 __all__ = ["Latency", "LeftOperator", "Measurement", "Operator", "left_operators", "measure"]

@@ -1,4 +1,4 @@
-"""Time of each kind of operator, measured by the runtime's profiler."""
+"""Time of each kind of operator, and the operators that XNNPACK does not run."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from gfkeras.backend import load_litert
 from gfkeras.data.images import FaceSize, face_size
 from gfkeras.errors import require
 
@@ -25,10 +26,8 @@ _WARM_UP = 5
 def child_json(script: str, *arguments: str) -> Any:
     """Runs a script of this folder in a new process and returns the JSON on its last line.
 
-    The script is started by its path, so the library is imported only if the script does it.
-
-    Raises:
-        RuntimeError: if the script fails. The message is the last line of its stderr.
+    The script is started by its path, so the library is imported only if the script does it. Raises
+    RuntimeError with the last line of its stderr if the script fails.
     """
     paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     run = subprocess.run(
@@ -46,14 +45,10 @@ def child_json(script: str, *arguments: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """One kind of operator.
+    """A kind of operator: a kernel and its `runner`, "XNNPACK", "LiteRT" or an ONNX provider.
 
-    Attributes:
-        name: name of the kernel. XNNPACK runs a 1×1 convolution as "Fully Connected".
-        runner: owner of the kernel: "XNNPACK", "LiteRT" or an ONNX Runtime provider.
-        count: number of calls in one run.
-        microseconds: time of all calls in one run, the mean over the faster half of the runs.
-        share: share of the time of these runs.
+    XNNPACK runs a 1×1 convolution as "Fully Connected". `microseconds` is the time of all `count`
+    calls in one run, the mean over the faster half of the runs, and `share` its share of them.
     """
 
     name: str
@@ -75,13 +70,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Several runs of one model on one thread.
+    """One run of a model on one thread: the mean over the faster half of several runs.
 
-    Attributes:
-        calls: the calls of one run, each with its mean time over the faster half of the runs.
-            Unlike medians, means of the same runs add up. The slower half is ignored because other
-            programs probably disturbed it.
-        microseconds: mean time of the same whole runs.
+    Unlike medians, means of the same runs add up. The slower half is ignored because other programs
+    probably disturbed it.
     """
 
     calls: tuple[Call, ...]
@@ -126,10 +118,7 @@ def litert_profile(path: Path, runs: int) -> Profile:
     """Profiles a .tflite file with one image on one thread.
 
     Operators have the names of XNNPACK or LiteRT, whichever runs them. LiteRT rounds times down to
-    whole microseconds.
-
-    Raises:
-        RuntimeError: if this version of LiteRT does not have the profiler.
+    whole microseconds. Raises RuntimeError if this version of LiteRT does not have the profiler.
     """
     found = child_json("_litert_profiler.py", str(path), str(runs))
     runs_called = [[Call(*call) for call in run] for run in found["runs"]]
@@ -174,3 +163,63 @@ def onnx_profile(path: Path, image_size: FaceSize, runs: int) -> Profile:
 def _onnx_call(node: dict[str, Any], microseconds: float) -> Call:
     runner = node["provider"].removesuffix("ExecutionProvider")
     return Call(node["op_name"], runner, int(node["node_index"]), microseconds)
+
+
+_DELEGATE = "DELEGATE"
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOperator:
+    """An operator that XNNPACK does not run, such as "PRELU", and its place in the file.
+
+    `dtype` and `tensor` are dtype and name of its first output.
+    """
+
+    index: int
+    name: str
+    dtype: str
+    tensor: str
+
+
+def left_operators(path: Path) -> tuple[LeftOperator, ...]:
+    """Returns the operators that run outside the delegate for one image, in the file's order.
+
+    Without a delegate, these are all operators.
+    """
+    litert = load_litert()
+    interpreter = litert.Interpreter(model_path=str(path), num_threads=1)
+    interpreter.allocate_tensors()
+    everything = interpreter._get_ops_details()
+    delegates = [op for op in everything if op["op_name"] == _DELEGATE]
+    operators = [op for op in everything if op["op_name"] != _DELEGATE]
+    taken = _taken(operators, delegates)
+    names = {detail["index"]: detail["name"] for detail in interpreter.get_tensor_details()}
+    found = []
+    for op in operators:
+        if int(op["index"]) not in taken:
+            dtype = getattr(op["result_types"][0], "__name__", str(op["result_types"][0]))
+            tensor = names[int(op["outputs"][0])]
+            found.append(LeftOperator(int(op["index"]), op["op_name"], dtype, tensor))
+    return tuple(found)
+
+
+def _taken(operators: list[dict], delegates: list[dict]) -> set[int]:
+    """Returns the operators inside a delegate: all between its inputs and its outputs.
+
+    LiteRT lists the delegates after the file's operators and does not state which operators they
+    run.
+    """
+    producer = {int(tensor): op for op in operators for tensor in op["outputs"]}
+    taken: set[int] = set()
+    for delegate in delegates:
+        outside = {int(tensor) for tensor in delegate["inputs"]}
+        waiting = [int(tensor) for tensor in delegate["outputs"]]
+        while waiting:
+            tensor = waiting.pop()
+            op = producer.get(tensor)
+            # A tensor without a producer is a constant.
+            if op is None or tensor in outside or int(op["index"]) in taken:
+                continue
+            taken.add(int(op["index"]))
+            waiting += [int(each) for each in op["inputs"] if each >= 0]
+    return taken

@@ -38,20 +38,15 @@ def image_input(
 ) -> tuple[int | tuple[int, int], int | None]:
     """Returns (image size, fixed batch size or None) of a model's input shape.
 
-    The size is one number for square images, and (height, width) for others.
-
-    Raises ValueError if the shape is not (B, H, W, 3) with a fixed H and W.
+    The size is one number for square images, and (height, width) for others. Raises ValueError if
+    the shape is not (B, H, W, 3) with a fixed H and W.
     """
     dimensions = [d if isinstance(d, int) and d > 0 else None for d in shape or ()]
-    if len(dimensions) != 4 or dimensions[3] != 3:
+    batch, height, width, channels = dimensions if len(dimensions) == 4 else [None] * 4
+    if channels != 3 or height is None or width is None:
+        wanted = "a fixed height and width" if channels == 3 else "shape (B, H, W, 3)"
         raise ValueError(
-            f"{origin} must take images of shape (B, H, W, 3). Received: an input of shape "
-            f"{tuple(shape or ())}"
-        )
-    batch, height, width, _ = dimensions
-    if height is None or width is None:
-        raise ValueError(
-            f"{origin} must take images of a fixed height and width. Received: an input of shape "
+            f"{origin} must take images of {wanted}. Received: an input of shape "
             f"{tuple(shape or ())}"
         )
     return height if height == width else (height, width), batch

@@ -4,8 +4,6 @@ TensorFlow has operators that read, write and list files, and operators that cal
 functions of a SavedModel that could run are searched for them before TensorFlow loads the model.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,33 +16,13 @@ GRAPH_FILE = "saved_model.pb"
 # TensorFlow marks operators that do more than compute as stateful. The following stateful operators
 # are allowed: they access variables, call functions of the graph, check values or draw random
 # numbers.
-_STATEFUL = frozenset(
-    [
-        "VarHandleOp",
-        "ReadVariableOp",
-        "AssignVariableOp",
-        "AssignAddVariableOp",
-        "AssignSubVariableOp",
-        "VarIsInitializedOp",
-        "DisableCopyOnRead",
-        "ResourceGather",
-        "ResourceGatherNd",
-        "StatefulPartitionedCall",
-        "While",
-        "If",
-        "Case",
-        "Assert",
-        "XlaCallModule",
-        "RandomUniform",
-        "RandomUniformInt",
-        "RandomStandardNormal",
-        "TruncatedNormal",
-        "Multinomial",
-        "RngReadAndSkip",
-        "StatefulStandardNormalV2",
-        "StatefulUniform",
-    ]
-)
+_STATEFUL = frozenset([
+    "VarHandleOp", "ReadVariableOp", "AssignVariableOp", "AssignAddVariableOp",
+    "AssignSubVariableOp", "VarIsInitializedOp", "DisableCopyOnRead", "ResourceGather",
+    "ResourceGatherNd", "StatefulPartitionedCall", "While", "If", "Case", "Assert", "XlaCallModule",
+    "RandomUniform", "RandomUniformInt", "RandomStandardNormal", "TruncatedNormal", "Multinomial",
+    "RngReadAndSkip", "StatefulStandardNormalV2", "StatefulUniform",
+])  # fmt: skip
 # These are not marked as stateful, but they map a file, call Python, or write to a path in an
 # attribute.
 _OTHERS = ("ImmutableConst", "PyFunc", "EagerPyFunc", "Debug", "Copy", "_")

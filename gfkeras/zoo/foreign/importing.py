@@ -1,17 +1,16 @@
 """Import of weights from other projects into a backbone of gfkeras."""
 
-import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 from gfkeras.backbones import Backbone
-from gfkeras.errors import one_of, positive, reading
+from gfkeras.errors import one_of, positive, reading, wrong
+from gfkeras.files import PathLike
 from gfkeras.zoo.foreign.arcface_torch import arcface_torch_network, without_prefix
-from gfkeras.zoo.foreign.architectures import backbone_for
 from gfkeras.zoo.foreign.facenet_torch import facenet_backbone, is_facenet
 from gfkeras.zoo.foreign.keras_file import HDF5_MARK, is_keras_archive, read_keras_network
-from gfkeras.zoo.foreign.matching import assign
+from gfkeras.zoo.foreign.matching import assign, backbone_for
 from gfkeras.zoo.foreign.mxnet import is_mxnet, read_mxnet_network
 from gfkeras.zoo.foreign.network import ForeignNetwork, first_bytes
 from gfkeras.zoo.foreign.onnx_file import is_onnx, read_onnx_network
@@ -37,10 +36,10 @@ FORMATS: dict[str, Callable[[Path], ForeignNetwork]] = dict(
 
 
 def import_weights(
-    path: str | os.PathLike[str],
+    path: PathLike,
     format: str | None = None,  # noqa: A002 the word for it on the command line
     *,
-    symbol: str | os.PathLike[str] | None = None,
+    symbol: PathLike | None = None,
     pixel_scale: float | None = None,
 ) -> Backbone:
     """Returns a backbone of gfkeras with the weights of a public face network.
@@ -78,9 +77,7 @@ def import_weights(
     if not path.is_file():
         # "Does not exist" would confuse users who give a folder.
         reason = "a folder" if path.is_dir() else "which does not exist"
-        raise ValueError(
-            f"`path` must be a file of weights. Received: path={str(path)!r}, {reason}"
-        )
+        raise wrong("path", "be a file of weights", f"path={str(path)!r}, {reason}")
     found = one_of("format", format, FORMATS) if format is not None else format_of(path)
     if symbol is not None and found != "mxnet":
         raise ValueError(f"`symbol` requires a file of MXNet. Received: a file of format {found!r}")
@@ -103,7 +100,7 @@ def import_weights(
 def read_network(
     path: Path,
     format: str,  # noqa: A002
-    symbol: str | os.PathLike[str] | None = None,
+    symbol: PathLike | None = None,
 ) -> ForeignNetwork:
     """Reads the network in a file of a known format. Errors name the file."""
     with reading(path, f"a file of {format}"):

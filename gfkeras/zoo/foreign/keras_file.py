@@ -6,7 +6,6 @@ builds no layers, so code in a Lambda layer never runs.
 
 import dataclasses
 import io
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 
 from gfkeras.archives import open_archive, read_member
 from gfkeras.errors import reading
-from gfkeras.files import parsed_json
+from gfkeras.files import PathLike, parsed_json
 from gfkeras.hdf5 import open_hdf5
 from gfkeras.zoo.foreign.network import ForeignNetwork, Op, Ops, float32, layer_weights
 
@@ -44,7 +43,7 @@ def is_keras_archive(path: Path) -> bool:
         return {"config.json", "model.weights.h5"} <= set(archive.namelist())
 
 
-def read_keras_network(path: str | os.PathLike[str]) -> ForeignNetwork:
+def read_keras_network(path: PathLike) -> ForeignNetwork:
     """Reads the network of a complete functional model in a `.h5` or `.keras` file."""
     path = Path(path)
     with reading(path, "a Keras model"):

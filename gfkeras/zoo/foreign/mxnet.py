@@ -1,6 +1,5 @@
 """Reading of InsightFace's MXNet networks without MXNet: `.params` and `-symbol.json`."""
 
-import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gfkeras.errors import reading
-from gfkeras.files import parsed_json, settings_text
+from gfkeras.files import PathLike, parsed_json, settings_text
 from gfkeras.zoo.foreign.network import (
     INSIGHTFACE_PIXEL_SCALE,
     ForeignNetwork,
@@ -46,7 +45,7 @@ class _Reader:
         return struct.unpack("<" + form, self.take(struct.calcsize("<" + form)))[0]
 
 
-def read_mxnet_params(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+def read_mxnet_params(path: PathLike) -> dict[str, np.ndarray]:
     """Reads an MXNet 1.x `.params` file (`mx.nd.save` or a checkpoint).
 
     The names of the arrays have MXNet's prefixes "arg:" and "aux:". Raises ValueError if the file
@@ -89,9 +88,7 @@ def is_mxnet(data: bytes) -> bool:
     return len(data) >= 8 and struct.unpack("<Q", data[:8])[0] == _LIST_MAGIC
 
 
-def read_mxnet_network(
-    params: str | os.PathLike[str], symbol: str | os.PathLike[str] | None = None
-) -> ForeignNetwork:
+def read_mxnet_network(params: PathLike, symbol: PathLike | None = None) -> ForeignNetwork:
     """Reads the network of a `.params` file and its `-symbol.json`.
 
     By default, `symbol` has the same name, with `-symbol.json` instead of the epoch's number.

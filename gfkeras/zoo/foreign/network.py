@@ -42,19 +42,13 @@ class Convolution(NamedTuple):
 
 @dataclasses.dataclass
 class Op:
-    """A layer of an imported network.
+    """A layer of an imported network: "conv", "dense", "bn", "prelu", "add", or another kind.
 
-    Attributes:
-        kind: "conv", "dense", "bn", "prelu" or "add". For other layers, the name in the file.
-        name: name of the layer in the file, for messages.
-        inputs, output: names of tensors.
-        kernel: for "conv", (height, width, channels / groups, filters). For "dense", (inputs,
-            units).
-        bias: (filters,). It can contain a folded batch normalisation.
-        slopes: for "prelu", (channels,). Zeros for a ReLU.
-        gamma, beta, mean, variance: for "bn", (channels,).
-        padding: for "conv", added zeros (top, left, bottom, right).
-        groups: for "conv". With as many groups as channels it is depthwise.
+    `name` is that in the file, for messages. `inputs` and `output` are names of tensors. A kernel
+    is (height, width, channels / groups, filters) for "conv" and (inputs, units) for "dense". The
+    bias, (filters,), can contain a folded batch normalisation. `slopes`, (channels,), are zeros for
+    a ReLU. `padding` are the added zeros (top, left, bottom, right). With as many groups as
+    channels, a convolution is depthwise.
     """
 
     kind: str
@@ -117,15 +111,11 @@ def _short(values: tuple[int, ...]) -> str:
 
 @dataclasses.dataclass
 class ForeignNetwork:
-    """A network read from a file.
+    """A network read from a file, with its layers in the order of computation.
 
-    Attributes:
-        path: the file.
-        ops: the layers in the order of computation.
-        input, output: names of the tensors of images and embeddings.
-        pixel_scale: factor s in (pixel − 127.5) · s, in the graph or before it.
-        channels_first: whether feature maps are flattened with channels first. The rows of the next
-            FC are in this order.
+    `input` and `output` are the tensors of images and embeddings. `pixel_scale` is the factor s in
+    (pixel − 127.5) · s, in the graph or before it. `channels_first` says in which order feature
+    maps are flattened, which is that of the rows of the next FC.
     """
 
     path: Path

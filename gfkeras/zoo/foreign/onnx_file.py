@@ -4,13 +4,13 @@ Exporters rename tensors and fold batch normalisations into convolutions, so nam
 inputs of an operator show which initialisers are its weights.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gfkeras.errors import require
+from gfkeras.files import PathLike
 from gfkeras.onnx_files import load_onnx, try_onnx
 from gfkeras.preflight import check_in_child
 from gfkeras.zoo.foreign.network import (
@@ -33,7 +33,7 @@ def is_onnx(path: Path, data: bytes) -> bool:
     return path.suffix.lower() == ".onnx" or data[:1] == b"\x08"
 
 
-def read_onnx_network(path: str | os.PathLike[str]) -> ForeignNetwork:
+def read_onnx_network(path: PathLike) -> ForeignNetwork:
     """Reads the network of an `.onnx` file.
 
     The graph can begin with a normalisation (x − 127.5)·s. Without one, its input is expected to be

@@ -6,7 +6,6 @@ allows only the few functions that build a tensor. Anything else is an error.
 
 import io
 import math
-import os
 import pickle
 import pickletools
 import re
@@ -20,6 +19,7 @@ import numpy as np
 
 from gfkeras.archives import ROOM, open_archive, read_member
 from gfkeras.errors import reading
+from gfkeras.files import PathLike
 
 # From PyTorch's storages to NumPy types. bfloat16 is the upper half of float32.
 _STORAGES: dict[str, np.dtype[Any]] = {
@@ -52,7 +52,7 @@ def is_torch(data: bytes) -> bool:
     return data[:4] == b"PK\x03\x04" or data[:1] == b"\x80"
 
 
-def read_torch_state(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+def read_torch_state(path: PathLike) -> dict[str, np.ndarray]:
     """Returns the tensors of a state dict by name, in the order of the file.
 
     The file was written by `torch.save(model.state_dict(), path)`, or is a checkpoint that contains

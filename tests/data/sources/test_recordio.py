@@ -13,7 +13,7 @@ from recordio_writer import MAGIC_BYTES, RecordWriter, encode_record, pack, writ
 
 from gfkeras.data import ImageError
 from gfkeras.data.sources import Item, MXNetRecordsSource, Refused
-from gfkeras.data.sources.recordio import RecordIOFile
+from gfkeras.data.sources.mxnet_records import RecordIOFile
 
 M = MAGIC_BYTES
 PEOPLE = [[b"a0", b"a1a", b"a2"], [b"b0"], [b"c0" + M * 3, M]]

@@ -11,14 +11,14 @@ from bn_networks import FLAT, MAPS, bn_network
 from keras import ops
 from processes import run_python
 
-from gfkeras.experiments.inversion import InversionSettings, steps
+from gfkeras.experiments.inversion import InversionSettings
+from gfkeras.experiments.inversion import objective as objectives
 from gfkeras.experiments.inversion.batch_statistics import (
     BatchStatistics,
     batch_normalizations,
     recorded_inputs,
 )
-from gfkeras.experiments.inversion.objective import Objective
-from gfkeras.experiments.inversion.steps import view_matrix
+from gfkeras.experiments.inversion.objective import Objective, view_matrix
 from gfkeras.heads import ArcFace
 
 PLAIN = view_matrix(16, 16)
@@ -127,8 +127,8 @@ def test_a_model_without_batch_normalisation_is_refused():
 def test_the_gradient_is_that_of_the_loss(network, images, targets):
     objective = Objective(network, InversionSettings(statistics_weight=0.5))
     view, labels = view_matrix(16, 16, 1.5), np.zeros(4, np.int32)
-    step = steps.compiled(
-        lambda *arguments: steps.value_and_gradient(objective, *arguments), objective.variables
+    step = objectives.compiled(
+        lambda *arguments: objectives.value_and_gradient(objective, *arguments), objective.variables
     )
     _, gradient = step(images, PLAIN, view, targets, labels)
     gradient = ops.convert_to_numpy(gradient)
@@ -147,9 +147,9 @@ import json, sys
 import numpy as np
 from bn_networks import bn_network
 from gfkeras.experiments.inversion import InversionSettings, Targets, invert
-from gfkeras.experiments.inversion import steps
+from gfkeras.experiments.inversion import objective as objectives
 from gfkeras.experiments.inversion.objective import Objective
-from gfkeras.experiments.inversion.steps import view_matrix
+from gfkeras.experiments.inversion.objective import view_matrix
 
 network = bn_network()
 rng = np.random.default_rng(0)
@@ -158,8 +158,8 @@ centers = rng.standard_normal((5, 8)).astype(np.float32)
 targets = Targets.of_classes(list("abcd"), np.array([0, 4, 2, 2]), centers)
 objective = Objective(network, InversionSettings(), targets.centers)
 view = view_matrix(16, 16, 1.5)
-step = steps.compiled(
-    lambda *arguments: steps.value_and_gradient(objective, *arguments), objective.variables
+step = objectives.compiled(
+    lambda *arguments: objectives.value_and_gradient(objective, *arguments), objective.variables
 )
 _, gradient = step(images, view, view, targets.embedding, targets.labels)
 pictures = invert(network, targets, InversionSettings(steps=10, coarse=(2, 1), shift=1.0), seed=5)

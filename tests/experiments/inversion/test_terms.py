@@ -12,7 +12,7 @@ from gfkeras.experiments.inversion.batch_statistics import (
     statistics_distance,
     total_variation,
 )
-from gfkeras.experiments.inversion.steps import draw_view, seen_through, view_matrix
+from gfkeras.experiments.inversion.objective import draw_view, seen_through, view_matrix
 
 
 @pytest.fixture
