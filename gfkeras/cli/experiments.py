@@ -121,6 +121,14 @@ def groups_command(
     identities: options.Identities = None,
     resize: options.Resize = False,
     bootstrap: int = Option(200, min=2, help="Draws of people for the standard errors."),
+    calibrate: Annotated[
+        Path | None,
+        Option(
+            metavar="OUT",
+            callback=options.writable,
+            help="Choose α in v + α·v^G on these people, and write the model with it.",
+        ),
+    ] = None,
     seed: int = Option(0, min=0, help="Random seed for the shuffled groups."),
     quiet: options.Quiet = False,
     json: options.Json = None,
@@ -130,10 +138,20 @@ def groups_command(
     Compares all pairs of faces with the groups as the model chooses them, averaged, forced to one,
     shuffled, and left out.
     """
-    from gfkeras.tasks.groups import groups
+    from gfkeras.tasks import groups as task
 
+    if calibrate is not None:
+        with stages(quiet) as progress:
+            chosen = task.calibrate(
+                model, data, calibrate, identities=identities, resize=resize, bootstrap=bootstrap,
+                progress=progress,
+            )  # fmt: skip
+        write_json(json, chosen.to_json())
+        columns(*chosen.table())
+        say(f"Model: {calibrate}")
+        return
     with stages(quiet) as progress:
-        found = groups(
+        found = task.groups(
             model, data, identities=identities, resize=resize, bootstrap=bootstrap, seed=seed,
             progress=progress,
         )  # fmt: skip

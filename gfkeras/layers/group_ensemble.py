@@ -1,11 +1,12 @@
 """The ensemble of group-aware representations of GroupFace."""
 
+import math
 from typing import Any
 
 import keras
 from keras import ops
 
-from gfkeras.errors import one_of, positive_int
+from gfkeras.errors import in_range, one_of, positive_int
 from gfkeras.layers.checks import Shape
 from gfkeras.saving import Configured
 
@@ -71,6 +72,7 @@ class GroupEnsemble(Configured, keras.layers.Layer):
         hard_gradient: the gradient through the argmax in hard mode: "straight-through" passes
             the soft gradient to the group decision, and "stopped" passes none.
         kernel_initializer: initializer of each group's (F, D) part of the kernel (K, F, D).
+        scale: α, which multiplies v^G, at least 0. You can change it at any time, like `mode`.
 
     Call arguments:
         feature: (B, F), the shared feature.
@@ -87,6 +89,7 @@ class GroupEnsemble(Configured, keras.layers.Layer):
         mode: str = "soft",
         hard_gradient: str = "straight-through",
         kernel_initializer: Any = "glorot_uniform",
+        scale: float = 1.0,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -95,6 +98,7 @@ class GroupEnsemble(Configured, keras.layers.Layer):
         self.mode = one_of("mode", mode, MODES)
         self.hard_gradient = one_of("hard_gradient", hard_gradient, HARD_GRADIENTS)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.scale = in_range("scale", scale, 0, math.inf)
 
     def build(self, feature_shape: Shape, group_logits_shape: Shape) -> None:
         self.kernel = self.add_weight(
@@ -113,7 +117,7 @@ class GroupEnsemble(Configured, keras.layers.Layer):
         width = self.num_groups * feature.shape[-1]
         kernel = ops.reshape(self.kernel, (width, self.embedding_dim))
         ensemble = ops.matmul(ops.reshape(weighted, (-1, width)), kernel)
-        return ops.cast(ensemble + ops.matmul(weights, self.bias), "float32")
+        return self.scale * ops.cast(ensemble + ops.matmul(weights, self.bias), "float32")
 
     def compute_output_spec(self, feature: Any, group_logits: Any) -> keras.KerasTensor:
         return keras.KerasTensor((feature.shape[0], self.embedding_dim), dtype="float32")

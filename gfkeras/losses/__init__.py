@@ -13,13 +13,19 @@ from gfkeras.losses.intra import IntraLoss
 from gfkeras.losses.npairs import NPairsLoss
 from gfkeras.losses.pairwise import pairwise_distance
 from gfkeras.losses.relational_distillation import RelationalDistillationLoss
-from gfkeras.losses.self_grouping import SelfGroupingLoss, naive_labels, self_distributed_labels
+from gfkeras.losses.self_grouping import (
+    SelfGroupingLoss,
+    log_prior_labels,
+    naive_labels,
+    self_distributed_labels,
+)
 from gfkeras.losses.triplet import TripletLoss
 
 __all__ = [
     "CenterLoss", "ContrastiveLoss", "CosineDistillationLoss", "HarmonicTripletLoss", "InterLoss",
     "IntraLoss", "NPairsLoss", "RelationalDistillationLoss", "SelfGroupingLoss", "TripletLoss",
-    "get", "naive_labels", "pairwise_distance", "self_distributed_labels", "softmax_cross_entropy",
+    "get", "log_prior_labels", "naive_labels", "pairwise_distance", "self_distributed_labels",
+    "softmax_cross_entropy",
 ]  # fmt: skip
 
 LOSSES: dict[str, Any] = {

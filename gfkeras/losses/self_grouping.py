@@ -53,7 +53,36 @@ def naive_labels(probabilities: Any) -> Any:
     return ops.cast(ops.argmax(ops.stop_gradient(probabilities), axis=-1), "int32")
 
 
-LABELINGS = ("self-distributed", "naive")
+def log_prior_labels(probabilities: Any, expectation: Any = None) -> Any:
+    """Returns G* = argmax (log p − log E[p]), (B,) int32, without a gradient.
+
+    A face gets the group whose probability grew by the largest factor over the average face's.
+    The difference p − E[p] of `self_distributed_labels` hardly moves for a group with a small
+    E[p], so such a group rarely gets a face. By the ratio it does, and more groups stay in use.
+
+    Args:
+        probabilities: p(G_k | x), (B, K) float.
+        expectation: E[p], (K,), or None for the mean over this batch.
+
+    Raises:
+        ValueError: if `probabilities` is not (B, K).
+
+    Example:
+        >>> import gfkeras, numpy as np
+        >>> p = np.array([[0.90, 0.09, 0.01], [0.80, 0.16, 0.04]])
+        >>> [int(label) for label in gfkeras.losses.log_prior_labels(p)]
+        [0, 2]
+    """
+    probabilities = ops.convert_to_tensor(probabilities)
+    check_two_axes("probabilities", probabilities.shape, "groups")
+    if expectation is None:
+        expectation = ops.mean(probabilities, axis=0)
+    # A probability can underflow to 0, and 0 / 0 must not win.
+    ratio = (probabilities + 1e-30) / (ops.cast(expectation, probabilities.dtype) + 1e-30)
+    return ops.cast(ops.argmax(ops.stop_gradient(ratio), axis=-1), "int32")
+
+
+LABELINGS = ("self-distributed", "log-prior", "naive")
 EXPECTATIONS = ("batch", "ema")
 
 
@@ -70,7 +99,8 @@ class SelfGroupingLoss(Configured, keras.layers.Layer):
 
     Args:
         weight: λ, which multiplies the loss. The paper uses 0.1.
-        labeling: "self-distributed", or "naive" for argmax p.
+        labeling: "self-distributed" (the paper's), "log-prior" for argmax (log p − log E[p]), which
+            keeps more groups in use, or "naive" for argmax p.
         expectation: "batch" for the mean, or "ema" for the moving average.
         momentum: momentum of the moving average, E ← momentum·E + (1 − momentum)·batch mean.
 
@@ -112,7 +142,7 @@ class SelfGroupingLoss(Configured, keras.layers.Layer):
     def build(self, group_logits_shape: Shape) -> None:
         groups = check_two_axes("group_logits", group_logits_shape, "groups", known=True)
         self.moving_expectation = None
-        if self.labeling == "self-distributed" and self.expectation == "ema":
+        if self.labeling != "naive" and self.expectation == "ema":
             self.moving_expectation = self.add_weight(
                 name="moving_expectation",
                 shape=(groups,),
@@ -129,8 +159,9 @@ class SelfGroupingLoss(Configured, keras.layers.Layer):
         if self.labeling == "naive":
             labels = naive_labels(probabilities)
         else:
-            expectation = self._expectation_of(probabilities, training)
-            labels = self_distributed_labels(probabilities, expectation)
+            log_prior = self.labeling == "log-prior"
+            chosen_labels = log_prior_labels if log_prior else self_distributed_labels
+            labels = chosen_labels(probabilities, self._expectation_of(probabilities, training))
         return self.weight * share_of_mean(softmax_cross_entropy(group_logits, labels))
 
     def _expectation_of(self, probabilities: Any, training: bool | None) -> Any:

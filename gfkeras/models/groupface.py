@@ -1,5 +1,6 @@
 """GroupFace: latent groups on top of any backbone."""
 
+import math
 from typing import Any, Self
 
 import keras
@@ -7,7 +8,7 @@ import numpy as np
 from keras import layers
 
 from gfkeras.backbones import Backbone
-from gfkeras.errors import one_of, positive_int
+from gfkeras.errors import in_range, one_of, positive_int
 from gfkeras.layers import GroupDecisionNetwork, GroupEnsemble
 from gfkeras.layers.group_ensemble import MODES
 from gfkeras.saving import SavableModel, init_arguments
@@ -22,9 +23,9 @@ class GroupFace(SavableModel):
     The backbone's feature passes through one shared FC. The instance embedding v and K group
     representations v^{G_k} come from its output. The group decision network computes their
     weighted sum v^G (S-GroupFace, "soft") or chooses one (H-GroupFace, "hard"). The final
-    embedding is v̄ = v + v^G.
+    embedding is v̄ = v + α·v^G, with α = 1 in the paper.
 
-    You can change `mode` on a trained model: train soft, and export hard.
+    You can change `mode` and `group_scale` on a trained model: train soft, and export hard.
 
     Args:
         backbone: a `keras.Model` from images (B, H, W, 3) to a flat feature (B, F).
@@ -33,7 +34,7 @@ class GroupFace(SavableModel):
         shared_dim: width of the shared FC (4096 in the paper), which is followed by a batch
             normalisation. With None, the instance and group FCs get the backbone's feature.
         mode: "soft" or "hard".
-        combine: "add" for v̄ = v + v^G, or "concat" for v̄ = [v, v^G] with width 2·D.
+        combine: "add" for v̄ = v + α·v^G, or "concat" for v̄ = [v, α·v^G] with width 2·D.
         hard_gradient: for training in hard mode. "straight-through" gives the group decision
             the gradient of the soft ensemble, and "stopped" (the paper's choice) gives none.
         dropout: dropout rate on the shared feature, in [0, 1).
@@ -41,6 +42,8 @@ class GroupFace(SavableModel):
         group_activation: activation of the group decision network.
         group_initializer: initializer of the group FCs' kernels. With "zeros", v̄ = v at the
             start of training.
+        group_scale: α, at least 0. With little data, groups overfit, and a small α does less harm
+            (`gfkeras groups --calibrate`). With 0, v̄ = v.
         bn_momentum, bn_epsilon: momentum and ε of the batch normalisations in these layers.
 
     Call arguments:
@@ -79,6 +82,7 @@ class GroupFace(SavableModel):
         group_dim: int = 256,
         group_activation: str = "prelu",
         group_initializer: Any = "glorot_uniform",
+        group_scale: float = 1.0,
         bn_momentum: float = 0.9,
         bn_epsilon: float = 1e-5,
         name: str | None = None,
@@ -118,7 +122,7 @@ class GroupFace(SavableModel):
             num_groups, group_dim, group_activation, bn_momentum, bn_epsilon, name="group_decision"
         )
         group_feature, group_logits = decide(instance)
-        settings = (mode, hard_gradient, group_initializer)
+        settings = (mode, hard_gradient, group_initializer, group_scale)
         ensemble = GroupEnsemble(num_groups, embedding_dim, *settings, name="group_ensemble")
         group = ensemble(feature, group_logits)
         # This casts to float32 under mixed precision.
@@ -218,6 +222,18 @@ class GroupFace(SavableModel):
         if mode != self.ensemble.mode:
             self.ensemble.mode = mode
             # The compiled functions still use the other mode.
+            self.train_function = self.test_function = self.predict_function = None
+
+    @property
+    def group_scale(self) -> float:
+        """α in v̄ = v + α·v^G. You can set it at any time, and the weights do not change."""
+        return self.ensemble.scale
+
+    @group_scale.setter
+    def group_scale(self, scale: float) -> None:
+        scale = in_range("group_scale", scale, 0, math.inf)
+        if scale != self.ensemble.scale:
+            self.ensemble.scale = scale
             self.train_function = self.test_function = self.predict_function = None
 
     def get_config(self) -> dict[str, Any]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from gfkeras.backend import load_keras
 from gfkeras.data import FaceFolder
 from gfkeras.evaluation import AllPairs
-from gfkeras.files import PathLike
+from gfkeras.files import PathLike, require_writable
 from gfkeras.tasks.reporting import Progress, stage_progress
 
 if TYPE_CHECKING:
-    from gfkeras.experiments.group_use import GroupUse
+    from gfkeras.experiments.group_use import Calibration, GroupUse
+    from gfkeras.models import GroupFace
 
 
 def groups(
@@ -48,12 +50,46 @@ def groups(
     Example:
         print(groups("h_groupface_mobilefacenet", "heldout").verdict)
     """
-    load_keras()
     from gfkeras.experiments.group_use import measure_groups
+
+    found, faces = _opened(model, data, identities)
+    return measure_groups(
+        found, faces, bootstrap, resize, seed, stage_progress(progress, "Embedding")
+    )
+
+
+def calibrate(
+    model: PathLike,
+    data: PathLike,
+    out: PathLike,
+    *,
+    identities: PathLike | None = None,
+    resize: bool = False,
+    bootstrap: int = 200,
+    scales: Sequence[float] = (0.1, 0.25, 0.5, 1.0),
+    progress: Progress | None = None,
+) -> Calibration:
+    """Chooses α in v̄ = v + α·v^G on held-out people, and saves the model with it in `out`.
+
+    α is 0, which leaves the groups out, unless another α is better by two standard errors. `scales`
+    are the values to try. The other arguments and errors are those of `groups`.
+    """
+    from gfkeras.experiments.group_use import calibrate_groups
+
+    require_writable(out)
+    found, faces = _opened(model, data, identities)
+    moved = stage_progress(progress, "Embedding")
+    chosen = calibrate_groups(found, faces, scales, bootstrap, resize, moved)
+    found.save_to(out)
+    return chosen
+
+
+def _opened(
+    model: PathLike, data: PathLike, identities: PathLike | None
+) -> tuple[GroupFace, AllPairs]:
+    load_keras()
     from gfkeras.zoo.loading import load
 
     folder = FaceFolder(data, None if identities is None else Path(identities))
     faces = AllPairs(folder.paths, folder.labels, folder.skipped)
-    return measure_groups(
-        load(model), faces, bootstrap, resize, seed, stage_progress(progress, "Embedding")
-    )
+    return cast("GroupFace", load(model)), faces

@@ -115,6 +115,7 @@ class ModelSection(Section):
     hard_gradient: Literal["straight-through", "stopped"] | None = None
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     group_initializer: Literal["glorot_uniform", "zeros"] | None = None
+    group_scale: NonNegativeFloat | None = None
     backbone: NamedSection = Field(default_factory=lambda: NamedSection(name="MobileFaceNet"))
 
     @model_validator(mode="after")
@@ -137,7 +138,7 @@ class ModelSection(Section):
         """The arguments of GroupFace in the recipe."""
         names = (
             "num_groups", "shared_dim", "group_dim", "mode", "combine", "hard_gradient", "dropout",
-            "group_initializer",
+            "group_initializer", "group_scale",
         )  # fmt: skip
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if given.get("shared_dim") == "none":

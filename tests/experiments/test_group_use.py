@@ -9,8 +9,8 @@ from small_networks import SMALL_BACKBONE
 import gfkeras
 from gfkeras.evaluation import AllPairs
 from gfkeras.experiments import group_use
-from gfkeras.experiments.group_use import measure_groups
-from gfkeras.tasks.groups import groups
+from gfkeras.experiments.group_use import calibrate_groups, measure_groups
+from gfkeras.tasks.groups import calibrate, groups
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +89,39 @@ def test_groups_without_weights_are_unused(folder):
     assert found.norms[1] == 0
     assert found.verdict.startswith("groups unused")
     assert found.differences["averaged"].mean == 0
+
+
+def test_a_scale_that_does_not_help_is_zero(model, folder, tmp_path):
+    """The groups of an untrained network do not help, so v̄ becomes v."""
+    model.save_to(tmp_path / "before")
+    chosen = calibrate(tmp_path / "before", folder, tmp_path / "after", bootstrap=20)
+    assert list(chosen.tars) == [0, 0.1, 0.25, 0.5, 1]
+    assert list(chosen.gains) == [0.1, 0.25, 0.5, 1]
+    assert chosen.scale in chosen.tars
+    assert bool(chosen.scale) == any(gain.better for gain in chosen.gains.values())
+    after = gfkeras.load(tmp_path / "after")
+    assert after.group_scale == chosen.scale
+    assert json.loads(json.dumps(chosen.to_json()))["scale"] == chosen.scale
+    names, rows = chosen.table()
+    assert [row[0] for row in rows if row[-1]] == [f"{chosen.scale:g}"]
+    assert all(len(row) == len(names) for row in rows)
+
+
+def test_a_scale_that_helps_is_kept(model, folder, monkeypatch):
+    """With v replaced by noise, only v^G knows the person."""
+    run = group_use._run
+
+    def noisy(*arguments):
+        outputs = run(*arguments)
+        noise = np.random.default_rng(0).normal(size=outputs["instance"].shape)
+        return outputs | {"instance": 1e-3 * noise.astype(np.float32)}
+
+    monkeypatch.setattr(group_use, "_run", noisy)
+    faces = gfkeras.data.FaceFolder(folder)
+    chosen = calibrate_groups(model, AllPairs(faces.paths, faces.labels), replicates=20)
+    assert chosen.scale > 0
+    assert model.group_scale == chosen.scale
+    model.group_scale = 1.0
 
 
 def test_what_is_printed(found):

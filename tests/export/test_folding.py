@@ -21,6 +21,7 @@ def apply(affine: Affine | None, x: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("shared_dim", [None, 64, 16])
 def test_folded_head_equals_the_model(make_model, images, combine, shared_dim):
     model = make_model(combine=combine, shared_dim=shared_dim)
+    model.group_scale = 0.75
     head = fold(model)
     x = apply(head.shared, np.asarray(model.backbone(images, training=False), np.float64))
     source = apply(head.instance, x)

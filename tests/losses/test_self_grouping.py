@@ -11,7 +11,12 @@ from keras import ops
 from processes import run_python
 
 import gfkeras
-from gfkeras.losses import SelfGroupingLoss, naive_labels, softmax_cross_entropy
+from gfkeras.losses import (
+    SelfGroupingLoss,
+    log_prior_labels,
+    naive_labels,
+    softmax_cross_entropy,
+)
 
 # The worked example of the paper's figure 3.
 EXAMPLE = np.array(
@@ -46,9 +51,44 @@ def test_labels_are_those_of_the_printed_formula(seed):
     )
 
 
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**16))
+def test_log_prior_labels_are_those_of_the_formula(seed):
+    rng = np.random.default_rng(seed)
+    p = rng.dirichlet(np.ones(6), size=9)
+    for expectation in (None, rng.dirichlet(np.ones(6))):
+        prior = p.mean(axis=0) if expectation is None else expectation
+        labels = ops.convert_to_numpy(log_prior_labels(p, expectation))
+        np.testing.assert_array_equal(labels, (np.log(p) - np.log(prior)).argmax(axis=1))
+        assert labels.dtype == np.int32
+
+
+def test_log_prior_labels_reach_a_rare_group():
+    # Group 2 has 3 % of the probability. Its share doubles for the last face.
+    p = np.array([[0.60, 0.38, 0.02], [0.30, 0.68, 0.02], [0.55, 0.39, 0.06]])
+    assert ops.convert_to_numpy(gfkeras.self_distributed_labels(p)).tolist() == [0, 1, 0]
+    assert ops.convert_to_numpy(log_prior_labels(p)).tolist() == [0, 1, 2]
+    # A group that nobody has does not win by 0 / 0.
+    p = np.array([[0.7, 0.3, 0.0], [0.2, 0.8, 0.0]])
+    assert ops.convert_to_numpy(log_prior_labels(p)).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("expectation", ["batch", "ema"])
+def test_loss_with_log_prior_labels(expectation):
+    logits = np.log(EXAMPLE).astype("float32")
+    loss = SelfGroupingLoss(0.5, labeling="log-prior", expectation=expectation, momentum=0.0)
+    labels = (np.log(EXAMPLE) - np.log(EXAMPLE.mean(axis=0))).argmax(axis=1)
+    expected = -np.mean([np.log(row[label]) for row, label in zip(EXAMPLE, labels, strict=True)])
+    assert float(loss(logits, training=True)) == pytest.approx(0.5 * expected, rel=1e-5)
+    again = SelfGroupingLoss.from_config(loss.get_config())
+    assert again.labeling == "log-prior"
+
+
 def test_one_dimensional_probabilities_are_refused():
     with pytest.raises(ValueError, match=r"\(batch, groups\)"):
         gfkeras.self_distributed_labels(np.array([0.5, 0.5]))
+    with pytest.raises(ValueError, match=r"\(batch, groups\)"):
+        log_prior_labels(np.array([0.5, 0.5]))
 
 
 def test_loss_is_weighted_cross_entropy_with_the_labels():

@@ -87,6 +87,25 @@ def test_mode_changes_on_a_predicted_model(images):
         np.testing.assert_array_equal(before, after)
 
 
+@pytest.mark.parametrize("combine", ["add", "concat"])
+def test_scale_changes_on_a_predicted_model(images, tmp_path, combine):
+    model = small_model(shared_dim=None, combine=combine, group_scale=0.5)
+    assert model.group_scale == 0.5
+    half = model.predict(images, verbose=0)
+    model.group_scale = 1.0
+    whole = model.predict(images, verbose=0)
+    model.group_scale = 0.0
+    nothing = model.predict(images, verbose=0)
+    added, v = (whole["embedding"] - nothing["embedding"]), whole["instance"]
+    np.testing.assert_allclose(half["embedding"] - nothing["embedding"], added / 2, atol=1e-6)
+    # With α = 0, the embedding is v.
+    np.testing.assert_allclose(nothing["embedding"][:, : v.shape[1]], v, atol=1e-6)
+    assert gfkeras.load(model.save_to(tmp_path / "model")).group_scale == 0
+    for wrong in (-0.1, float("nan"), "much"):
+        with pytest.raises(ValueError, match="group_scale"):
+            model.group_scale = wrong
+
+
 def test_one_group_is_the_same_soft_and_hard(images):
     model = small_model(num_groups=1, shared_dim=None)
     soft = numpy(model(images))["embedding"]

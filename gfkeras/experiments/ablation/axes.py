@@ -15,7 +15,7 @@ from gfkeras.models.groupface import COMBINES
 from gfkeras.training import Recipe
 from gfkeras.training.recipe import apply_setting, copied
 
-_LABELS = ("none", "naive", "self-distributed")
+_LABELS = ("none", "naive", "self-distributed", "log-prior")
 _TRAINED = {
     "soft": {"mode": "soft"},
     "hard": {"mode": "hard", "hard_gradient": "stopped"},

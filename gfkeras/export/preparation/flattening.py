@@ -173,7 +173,8 @@ def fold(model: GroupFace) -> FoldedHead:
     """
     layer = model.get_layer
     kernel, bias = (
-        ops.convert_to_numpy(v.value) for v in (model.ensemble.kernel, model.ensemble.bias)
+        model.group_scale * ops.convert_to_numpy(v.value)
+        for v in (model.ensemble.kernel, model.ensemble.bias)
     )
     instance = Affine.of_dense(layer("instance_fc")).then_normalized(layer("instance_bn"))
     shared = None
