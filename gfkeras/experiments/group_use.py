@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy.typing as npt
 from keras import ops
 
 from gfkeras.data.faces import decode_files
-from gfkeras.errors import in_range, positive_int
+from gfkeras.errors import positive_int
 from gfkeras.evaluation import AllPairs, PairsResult, effective_groups, evaluate_pairs
 from gfkeras.evaluation.thresholds import rests_on_enough
 from gfkeras.inference import FileEmbeddings
@@ -170,10 +169,10 @@ def measure_groups(
         ValueError: if `model` is not a GroupFace, or the pairs of `faces` are fewer than
             100 pairs of different people.
     """
-    _require_groups(model)
+    require_groups(model)
     positive_int("replicates", replicates)
     images, kept, skipped, _ = decode_files(faces.files(), resize=resize)
-    outputs = _run(model, images, progress)
+    outputs = group_outputs(model, images, progress)
     person = faces.person[kept]
     rng = np.random.default_rng(seed)
 
@@ -181,7 +180,7 @@ def measure_groups(
         found = FileEmbeddings(embedding, None, None, np.asarray(kept, np.int64), skipped)
         return evaluate_pairs(lambda files: found, faces, replicates=replicates)
 
-    parts, count = _Parts(model, outputs), model.num_groups
+    parts, count = GroupParts(model, outputs), model.num_groups
     logits = outputs["group_logits"]
     group = np.argmax(logits, axis=1)
     shares = np.bincount(group, minlength=count) / len(group)
@@ -195,7 +194,7 @@ def measure_groups(
         "without": measured(outputs["instance"]),
     }
     chosen = results["chosen"]
-    far = _low_far(chosen)
+    far = low_far(chosen)
     # A group that no face has was never trained, so it is not a fair control.
     forced = {
         k: measured(parts.embedding(np.eye(count)[np.full(len(person), k)], mode="hard"))
@@ -215,100 +214,24 @@ def measure_groups(
         far=far,
         results={name: results[name] for name in CONTROLS},
         differences={
-            name: _difference(chosen, results[name], far) for name in CONTROLS if name != "chosen"
+            name: tar_difference(chosen, results[name], far)
+            for name in CONTROLS
+            if name != "chosen"
         },
         forced=int(best),
         skipped=skipped,
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Calibration:
-    """The choice of α in v̄ = v + α·v^G on held-out people.
-
-    Attributes:
-        scale: the chosen α.
-        far: the FAR of the TARs, such as "1e-4".
-        tars: the TAR by α, with 0 for v alone.
-        gains: TAR minus that of v alone by α.
-    """
-
-    scale: float
-    far: str
-    tars: dict[float, float]
-    gains: dict[float, Difference]
-
-    def table(self) -> tuple[list[str], list[list[str]]]:
-        """Returns headings, and a row for each α."""
-        rows = [
-            [f"{scale:g}", f"{tar:.2%}", str(self.gains.get(scale, "")),
-             "chosen" if scale == self.scale else ""]
-            for scale, tar in self.tars.items()
-        ]  # fmt: skip
-        return ["α", f"TAR@FAR={self.far}", "gain over v alone", ""], rows
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the choice for `json.dump`."""
-        gains = {
-            str(scale): {"mean": gain.mean, "standard_error": gain.standard_error}
-            for scale, gain in self.gains.items()
-        }
-        tars = {str(scale): tar for scale, tar in self.tars.items()}
-        return {"scale": self.scale, "far": self.far, "tars": tars, "gains": gains}
-
-
-def calibrate_groups(
-    model: GroupFace,
-    faces: AllPairs,
-    scales: Sequence[float] = (0.1, 0.25, 0.5, 1.0),
-    replicates: int = 200,
-    resize: bool = False,
-    progress: Progress | None = None,
-) -> Calibration:
-    """Chooses α on held-out people and sets `model.group_scale`.
-
-    The best α by TAR at a low FAR is kept only if it is better than v alone by two standard
-    errors. Otherwise α = 0, so groups that do not help do no harm. Measure the result on other
-    people than these. The arguments are those of `measure_groups`. `scales` are the values to try.
-
-    Raises:
-        ValueError: like `measure_groups`, or if a scale is negative.
-    """
-    _require_groups(model)
-    positive_int("replicates", replicates)
-    images, kept, skipped, _ = decode_files(faces.files(), resize=resize)
-    outputs = _run(model, images, progress)
-    instance, before = outputs["instance"], model.group_scale
-    model.group_scale = 1.0
-    try:
-        group = _Parts(model, outputs).group(outputs["group_logits"])
-    finally:
-        model.group_scale = before
-    found = {}
-    for scale in dict.fromkeys((0.0, *scales)):
-        part = in_range("scales", scale, 0, math.inf) * group
-        added = instance + part if model.combine == "add" else np.concatenate([instance, part], 1)
-        rows = FileEmbeddings(added, None, None, np.asarray(kept, np.int64), skipped)
-        found[scale] = evaluate_pairs(lambda files: rows, faces, replicates=replicates)  # noqa: B023
-    far = _low_far(found[0.0])
-    # `_difference` is the first minus the second.
-    gains = {s: _difference(result, found[0.0], far) for s, result in found.items() if s}
-    better = [scale for scale, gain in gains.items() if gain.better]
-    chosen = max(better, key=lambda scale: gains[scale].mean, default=0.0)
-    model.group_scale = chosen
-    return Calibration(
-        chosen, far, {s: float(r.tar_at_far[far] or 0) for s, r in found.items()}, gains
-    )
-
-
-def _require_groups(model: object) -> None:
+def require_groups(model: object) -> None:
+    """Raises ValueError if a model is not a GroupFace."""
     if not isinstance(model, GroupFace):
         raise ValueError(
             f"`model` must be a GroupFace, which has groups. Received: {type(model).__name__}"
         )
 
 
-def _low_far(result: PairsResult) -> str:
+def low_far(result: PairsResult) -> str:
     """Returns the smallest FAR with ten expected false accepts. Raises ValueError if none has."""
     enough = [
         name for name, tar in result.tar_at_far.items()
@@ -322,7 +245,7 @@ def _low_far(result: PairsResult) -> str:
     return min(enough, key=float)
 
 
-class _Parts:
+class GroupParts:
     """The embeddings of a model from its shared feature, for any choice of groups."""
 
     def __init__(self, model: GroupFace, outputs: dict[str, Array]):
@@ -350,7 +273,8 @@ class _Parts:
         return np.concatenate([instance, group], axis=1)
 
 
-def _run(model: GroupFace, images: Array, progress: Progress | None) -> dict[str, Array]:
+def group_outputs(model: GroupFace, images: Array, progress: Progress | None) -> dict[str, Array]:
+    """Returns the outputs "instance" (B, D), "group_logits" (B, K) and "feature" (B, F)."""
     feature = model.ensemble.input[0]
     outputs = {name: model.output[name] for name in ("embedding", "instance", "group_logits")}
     runtime = KerasModelRuntime(keras.Model(model.inputs, {**outputs, "feature": feature}))
@@ -393,7 +317,8 @@ def _norm(rows: Array) -> float:
     return float(np.linalg.norm(rows, axis=1).mean())
 
 
-def _difference(chosen: PairsResult, other: PairsResult, far: str) -> Difference:
+def tar_difference(chosen: PairsResult, other: PairsResult, far: str) -> Difference:
+    """Returns the TAR of the first minus that of the second, with its standard error."""
     assert chosen.tar_draws is not None
     assert other.tar_draws is not None
     mean = (chosen.tar_at_far[far] or 0) - (other.tar_at_far[far] or 0)

@@ -13,7 +13,8 @@ from gfkeras.files import PathLike, require_writable
 from gfkeras.tasks.reporting import Progress, stage_progress
 
 if TYPE_CHECKING:
-    from gfkeras.experiments.group_use import Calibration, GroupUse
+    from gfkeras.experiments.group_scale import Calibration
+    from gfkeras.experiments.group_use import GroupUse
     from gfkeras.models import GroupFace
 
 
@@ -74,7 +75,7 @@ def calibrate(
     α is 0, which leaves the groups out, unless another α is better by two standard errors. `scales`
     are the values to try. The other arguments and errors are those of `groups`.
     """
-    from gfkeras.experiments.group_use import calibrate_groups
+    from gfkeras.experiments.group_scale import calibrate_groups
 
     require_writable(out)
     found, faces = _opened(model, data, identities)

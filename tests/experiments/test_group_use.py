@@ -8,8 +8,9 @@ from small_networks import SMALL_BACKBONE
 
 import gfkeras
 from gfkeras.evaluation import AllPairs
-from gfkeras.experiments import group_use
-from gfkeras.experiments.group_use import calibrate_groups, measure_groups
+from gfkeras.experiments import group_scale, group_use
+from gfkeras.experiments.group_scale import calibrate_groups
+from gfkeras.experiments.group_use import measure_groups
 from gfkeras.tasks.groups import calibrate, groups
 
 
@@ -109,14 +110,14 @@ def test_a_scale_that_does_not_help_is_zero(model, folder, tmp_path):
 
 def test_a_scale_that_helps_is_kept(model, folder, monkeypatch):
     """With v replaced by noise, only v^G knows the person."""
-    run = group_use._run
+    run = group_scale.group_outputs
 
     def noisy(*arguments):
         outputs = run(*arguments)
         noise = np.random.default_rng(0).normal(size=outputs["instance"].shape)
         return outputs | {"instance": 1e-3 * noise.astype(np.float32)}
 
-    monkeypatch.setattr(group_use, "_run", noisy)
+    monkeypatch.setattr(group_scale, "group_outputs", noisy)
     faces = gfkeras.data.FaceFolder(folder)
     chosen = calibrate_groups(model, AllPairs(faces.paths, faces.labels), replicates=20)
     assert chosen.scale > 0
