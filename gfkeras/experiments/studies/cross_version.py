@@ -7,7 +7,7 @@ import numpy as np
 
 from gfkeras.evaluation import COSINE, PairList, PairsResult
 from gfkeras.evaluation.embedded import Embed, Embedded, embed_images
-from gfkeras.evaluation.metrics import FARS
+from gfkeras.evaluation.metrics import FARS, far_name
 from gfkeras.evaluation.pairs import EmbeddedPairs
 from gfkeras.experiments.studies.study import readable_far
 
@@ -35,6 +35,14 @@ class CrossVersionResult:
     def far(self) -> str:
         """The FAR to report. See `readable_far`."""
         return readable_far(self.results["old/old"])
+
+    def cross_tar(self, far: float) -> float | None:
+        """Returns TAR at `far` across versions, the mean of both directions.
+
+        Returns None if there are too few impostor pairs.
+        """
+        tars = [self.results[name].tar_at_far.get(far_name(far)) for name in CROSS]
+        return None if None in tars else float(np.mean(tars))  # type: ignore[arg-type]
 
 
 def evaluate_cross_version(
