@@ -97,9 +97,8 @@ def transfer(url: str, partial: Path, report: Report) -> bool:
                 reason = _plain(error)
             failures = 0 if _size(partial) > before else failures + 1
             if failures >= ATTEMPTS:
-                raise DownloadError(
-                    url, f"{reason}; {ATTEMPTS} attempts in a row failed. The received part is kept"
-                )
+                kept = ". The received part is kept" if _size(partial) else ""
+                raise DownloadError(url, f"{reason}; {ATTEMPTS} attempts in a row failed{kept}")
             _log.debug("%s: %s, trying again", url, reason)
             time.sleep(max(wait, BACKOFF * 2**failures))
 

@@ -133,14 +133,19 @@ class ParityResult:
             return
         precision = precision or self.precision
         worst = int(np.argmin(self.cosine))
+        tolerance = str(TOLERANCES[precision])
+        # A network without groups always agrees, so it has no limit of the groups to show.
+        if self.group_disagreements and (least := TOLERANCES[precision].group_agreement):
+            tolerance += f", the same group for at least {least:.0%} of the images"
         flips = (
-            f"; different groups for {len(self.group_disagreements)} images, "
+            f"; the same group for {self.group_agreement:.1%}, "
+            f"different groups for {len(self.group_disagreements)} images, "
             f"of which {self.near_ties} are near ties"
             if self.group_disagreements
             else ""
         )
         raise ValueError(
-            f"The artefact is outside the tolerance of {precision} ({TOLERANCES[precision]}). "
+            f"The artefact is outside the tolerance of {precision} ({tolerance}). "
             f"Over {self.images} images: max_abs_error {self.max_abs_error:.3g}, mean_cosine "
             f"{self.mean_cosine:.6f}, min_cosine {self.min_cosine:.6f}; worst image {worst} with "
             f"cosine {self.cosine[worst]:.6f}{flips}"
