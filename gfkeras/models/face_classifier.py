@@ -115,7 +115,7 @@ class FaceClassifier(keras.Model):
         self._group_usage: Any = None
         if (group_logits := outputs.get("group_logits")) is not None:
             self._group_usage = GroupUsage(group_logits.shape[-1])
-        self._compiled_mode: tuple[str | None, bool, bool] | None = None
+        self._compiled_mode: tuple[str | None, float, bool, bool] | None = None
         self.skip_nonfinite = False
         # Whether `fit` is about to distribute its data, and whether `FitStrategy` divides them.
         self._fits = self._divided = False
@@ -373,7 +373,8 @@ class FaceClassifier(keras.Model):
         return super().make_predict_function(force=self._mode_changed() or force)
 
     def _mode_changed(self) -> bool:
-        wanted = (self.mode, self._divided, self._looks)
+        scale = getattr(self.model, "group_scale", 1.0)
+        wanted = (self.mode, scale, self._divided, self._looks)
         if wanted == self._compiled_mode:
             return False
         self.train_function = self.test_function = self.predict_function = None

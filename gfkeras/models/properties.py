@@ -56,11 +56,14 @@ def symbolic_outputs(argument: str, model: Any) -> dict[str, Any]:
 
 
 def model_fingerprint(model: keras.Model, mode: str | None = None) -> str:
-    """Returns the SHA-256 of a model's weights and mode, 64 hexadecimal digits.
+    """Returns the SHA-256 of a model's weights, mode and group scale, 64 hexadecimal digits.
 
     `mode` is "soft" or "hard" for a model with groups. The default is the model's own mode.
     """
     digest = hashlib.sha256(str(mode or getattr(model, "mode", None)).encode())
+    # A scale of 1 is left out, so models from before `group_scale` keep their fingerprints.
+    if (scale := getattr(model, "group_scale", 1.0)) != 1:
+        digest.update(str(scale).encode())
     for weight in model.weights:
         values = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
         # Equal bytes in another shape or dtype are another model.

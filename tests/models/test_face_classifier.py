@@ -88,6 +88,9 @@ def test_mode_switch_recompiles_the_step(data):
     training.model.mode = "hard"  # Set on the model, not on the classifier.
     hard = training.evaluate(images, labels, batch_size=12, verbose=0, return_dict=True)
     assert abs(hard["identity_loss"] - soft["identity_loss"]) > 1e-4
+    training.model.group_scale = 0.0
+    alone = training.evaluate(images, labels, batch_size=12, verbose=0, return_dict=True)
+    assert abs(alone["identity_loss"] - hard["identity_loss"]) > 1e-4
 
 
 @pytest.mark.parametrize(

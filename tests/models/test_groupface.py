@@ -14,6 +14,7 @@ from small_networks import SMALL_BOTTLENECKS
 import gfkeras
 from gfkeras.backbones import MobileFaceNet
 from gfkeras.models import count_macs
+from gfkeras.models.properties import model_fingerprint
 from gfkeras.saving import load_model
 
 KEYS = {"embedding", "instance", "group_feature", "group_logits"}
@@ -94,7 +95,10 @@ def test_scale_changes_on_a_predicted_model(images, tmp_path, combine):
     half = model.predict(images, verbose=0)
     model.group_scale = 1.0
     whole = model.predict(images, verbose=0)
+    with_groups = model_fingerprint(model)
     model.group_scale = 0.0
+    # Thresholds and galleries of another scale belong to another model.
+    assert model_fingerprint(model) != with_groups
     nothing = model.predict(images, verbose=0)
     added, v = (whole["embedding"] - nothing["embedding"]), whole["instance"]
     np.testing.assert_allclose(half["embedding"] - nothing["embedding"], added / 2, atol=1e-6)
